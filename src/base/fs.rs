@@ -1,0 +1,220 @@
+//! Files replaced atomically, directories walked in order, locks between processes.
+//!
+//! A reader sees the old file or the new one, never half of either, also after a power cut.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::explain::{Explain, Kind};
+
+/// What went wrong with which path.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} `{}`", path.display())]
+pub struct FsError {
+    /// The verb: `read`, `write`, `create`.
+    pub action: &'static str,
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// The system's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// Attaches the verb and the path to the system's answer.
+    pub fn new(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self { action, path, source }
+    }
+
+    /// Whether the file was not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl Explain for FsError {
+    fn kind(&self) -> Kind {
+        Kind::Unable
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull => vec!["free some room there, or name another place with `--store DIR`".into()],
+            io::ErrorKind::PermissionDenied => vec!["run as a user who may, or change the owner of that path".into()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// When it is missing or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
+    fs::read(path).map_err(FsError::new("read", path))
+}
+
+/// Reads a whole file as UTF-8.
+///
+/// # Errors
+/// When it is missing, cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FsError> {
+    fs::read_to_string(path).map_err(FsError::new("read", path))
+}
+
+/// Reads a file that may be missing.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_text_if_present(path: &Path) -> Result<Option<String>, FsError> {
+    match read_text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces a file's contents in one step: written beside it, synced, renamed over it. Mode 0644.
+///
+/// # Errors
+/// When the directory cannot be written; the old file is then as it was.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), FsError> {
+    let directory = parent_of(path);
+    let fail = || FsError::new("write", path);
+    let mut file = tempfile::Builder::new().prefix(".oclock-").tempfile_in(directory).map_err(fail())?;
+    file.write_all(contents).map_err(fail())?;
+    set_mode(file.path(), 0o644)?;
+    file.as_file().sync_all().map_err(fail())?;
+    file.persist(path).map_err(|error| fail()(error.error))?;
+    sync_directory(directory)
+}
+
+/// Makes the directory and its parents where they are missing.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn ensure_directory(path: &Path) -> Result<(), FsError> {
+    fs::create_dir_all(path).map_err(FsError::new("create", path))
+}
+
+/// Removes a directory and what is below it; a missing one is fine.
+///
+/// # Errors
+/// When something in it cannot be removed.
+pub fn remove_directory(path: &Path) -> Result<(), FsError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FsError::new("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the permission bits.
+///
+/// # Errors
+/// When the file is missing or belongs to someone else.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), FsError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FsError::new("set the mode of", path))
+}
+
+/// Makes a rename or a new file in this directory last through a power cut.
+///
+/// # Errors
+/// When the directory cannot be opened or synced.
+pub fn sync_directory(path: &Path) -> Result<(), FsError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(FsError::new("sync", path))
+}
+
+/// The names in a directory, sorted by their bytes.
+///
+/// # Errors
+/// When it is missing or cannot be read.
+pub fn sorted_entries(path: &Path) -> Result<Vec<fs::DirEntry>, FsError> {
+    let mut entries =
+        fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(FsError::new("list", path))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    Ok(entries)
+}
+
+/// An advisory lock that is held until dropped, also against other processes.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Waits for the exclusive lock on `path`, which is made when missing.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the file system has no locks.
+    pub fn exclusive(path: &Path) -> Result<Self, FsError> {
+        Self::acquire(path, FlockOperation::LockExclusive)
+    }
+
+    /// Waits for a shared lock on `path`, which is made when missing.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the file system has no locks.
+    pub fn shared(path: &Path) -> Result<Self, FsError> {
+        Self::acquire(path, FlockOperation::LockShared)
+    }
+
+    fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(FsError::new("open", path))?;
+        flock(&file, operation).map_err(|error| FsError::new("lock", path)(error.into()))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Copies a reader to a writer through a buffer of 256 KiB, calling `each` on every piece.
+///
+/// # Errors
+/// The reader's or the writer's.
+pub fn copy_with(reader: &mut impl Read, writer: &mut impl Write, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut total = 0;
+    loop {
+        let length = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        each(&buffer[..length]);
+        writer.write_all(&buffer[..length])?;
+        total += length as u64;
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        write_atomically(&path, b"old").unwrap();
+        let error = write_atomically(&directory.path().join("missing/lock"), b"new").unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(read(&path).unwrap(), b"old");
+        assert_eq!(sorted_entries(directory.path()).unwrap().len(), 1);
+    }
+}

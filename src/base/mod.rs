@@ -1,0 +1,12 @@
+//! What every program needs and nothing of oclock: the only code that writes to the disk, spawns processes, opens
+//! sockets or reads the clock. It must not know what a lockfile, a pin or an image is.
+
+pub mod archive;
+pub mod clock;
+pub mod environment;
+pub mod explain;
+pub mod fs;
+pub mod http;
+pub mod process;
+pub mod progress;
+pub mod text;

@@ -1,0 +1,258 @@
+//! The lockfile as a value. Plain data: reading, writing and comparing it are its neighbours' work.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Artifact, ArtifactPath, Ecosystem, ImageReference, PackageName, PackageVersion, Platform, Sha256, SourceName,
+};
+
+/// The format this program reads and writes. A change of bytes for the same lockfile raises it.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What an image is made of, down to the hash of every byte that goes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lockfile {
+    /// Seconds since 1970 that the image takes as its time (SOURCE_DATE_EPOCH). Never after the moment of locking.
+    pub epoch: i64,
+    /// The platforms that have pins, sorted.
+    pub platforms: Vec<Platform>,
+    /// Identities of the manifest's sections, so that drift is found offline.
+    pub fingerprints: Fingerprints,
+    /// The scrub rules and the encoder that the image was sealed with.
+    pub seal: SealPin,
+    /// What the image stands on.
+    pub base: BasePin,
+    /// The signed package archives, sorted by source and suite.
+    pub archives: Vec<ArchivePin>,
+    /// Debian packages, sorted by platform and name.
+    pub apt: Vec<AptPin>,
+    /// npm packages, sorted by platform, name and version.
+    pub npm: Vec<NpmPin>,
+    /// Python wheels, sorted by platform and name.
+    pub pip: Vec<PipPin>,
+    /// What these pins build to, once `build --record` has seen it.
+    pub images: BTreeMap<Platform, ImagePin>,
+}
+
+/// One identity for each manifest section that resolving depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Base, platforms, epoch.
+    pub image: Sha256,
+    /// `[apt]`.
+    pub apt: Sha256,
+    /// `[npm]`.
+    pub npm: Sha256,
+    /// `[pip]`.
+    pub pip: Sha256,
+}
+
+/// The rules that turn a root filesystem into bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealPin {
+    /// sha256 of the scrub rules' file.
+    pub rules: Sha256,
+    /// The compressor with its version, level and block size, such as `gzip-libdeflate-1.26.1-6-4MiB`.
+    pub encoder: String,
+}
+
+/// What the image stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BasePin {
+    /// Nothing but signed packages of this suite.
+    Debian {
+        /// The suite, such as `trixie`.
+        suite: String,
+    },
+    /// An image of a registry, by digest.
+    Image {
+        /// The reference as asked, with its tag.
+        reference: ImageReference,
+        /// The source (registry) it is bound to.
+        source: SourceName,
+        /// The digest of the index (or of the only manifest) that the tag named.
+        index: Sha256,
+        /// One manifest for each platform.
+        manifests: BTreeMap<Platform, BaseManifest>,
+    },
+}
+
+/// One platform's manifest of a base image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseManifest {
+    /// The manifest's own digest.
+    pub digest: Sha256,
+    /// The manifest's size in bytes.
+    pub size: u64,
+    /// The digest of the image's config.
+    pub config: Sha256,
+    /// The layers, lowest first.
+    pub layers: Vec<BaseLayer>,
+}
+
+/// One layer of a base image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseLayer {
+    /// The digest of the blob as the registry has it.
+    pub digest: Sha256,
+    /// The blob's size in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed tar.
+    pub diff_id: Sha256,
+}
+
+/// One suite of a signed archive: the chain InRelease → Packages, down to which every `.deb` is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivePin {
+    /// The source that has it.
+    pub source: SourceName,
+    /// The suite, such as `trixie-security`.
+    pub suite: String,
+    /// The Date field of its InRelease, in seconds since 1970; the keys are judged as of then.
+    pub date: i64,
+    /// Fingerprints (upper-case hexadecimal) of the keys whose signatures verified, sorted.
+    pub keys: Vec<String>,
+    /// The InRelease file; its path is below the source's base URL.
+    pub in_release: Artifact,
+    /// The Packages files used, sorted by path; each listed with this sha256 in the InRelease.
+    pub indexes: Vec<Artifact>,
+}
+
+/// One Debian package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AptPin {
+    /// The binary package.
+    pub name: PackageName,
+    /// Its version.
+    pub version: PackageVersion,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Its own architecture: `amd64`, `arm64` or `all`.
+    pub architecture: String,
+    /// The suite it was taken from.
+    pub suite: String,
+    /// The source package it was built from, and that one's version: what advisories speak of.
+    pub source_package: PackageName,
+    /// See `source_package`.
+    pub source_version: PackageVersion,
+    /// The `.deb`.
+    pub artifact: Artifact,
+    /// Who asked: names of packages of this lock, `manifest` for a requirement, `essential` for the base set. Sorted.
+    pub required_by: Vec<String>,
+}
+
+/// One npm package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NpmPin {
+    /// The package's real name, also where an alias is installed.
+    pub name: PackageName,
+    /// Its version.
+    pub version: PackageVersion,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// The directories it is laid into, absolute, sorted: `/usr/local/lib/node_modules/opencode-ai`.
+    pub places: Vec<String>,
+    /// The tarball; `sha512` is the registry's integrity where it serves one.
+    pub artifact: Artifact,
+    /// sha256 of the command line of each install script (preinstall, install, postinstall) that it brings.
+    pub scripts: BTreeMap<String, Sha256>,
+    /// Who asked: places of packages of this lock or `manifest`. Sorted.
+    pub required_by: Vec<String>,
+}
+
+/// One Python wheel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipPin {
+    /// The project's normalised name.
+    pub name: PackageName,
+    /// Its version.
+    pub version: PackageVersion,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// The wheel's tags as in its file name: `cp313-cp313-manylinux_2_17_x86_64`.
+    pub tags: String,
+    /// The wheel; the path is `project/filename`.
+    pub artifact: Artifact,
+    /// Who asked: names of packages of this lock or `manifest`. Sorted.
+    pub required_by: Vec<String>,
+}
+
+/// What a lock builds to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImagePin {
+    /// The image ID: sha256 of the config.
+    pub id: Sha256,
+    /// sha256 of the manifest with layers compressed by the lock's encoder.
+    pub digest: Sha256,
+}
+
+/// What every pin has, whatever its ecosystem.
+#[derive(Clone, Copy, Debug)]
+pub struct PinView<'a> {
+    /// Where it comes from.
+    pub ecosystem: Ecosystem,
+    /// Its name.
+    pub name: &'a PackageName,
+    /// Its version.
+    pub version: &'a PackageVersion,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Its file.
+    pub artifact: &'a Artifact,
+    /// Who asked for it.
+    pub required_by: &'a [String],
+}
+
+impl Lockfile {
+    /// All pins, ecosystem by ecosystem, in the lockfile's order.
+    pub fn pins(&self) -> impl Iterator<Item = PinView<'_>> {
+        let apt = self.apt.iter().map(AptPin::view);
+        let npm = self.npm.iter().map(NpmPin::view);
+        let pip = self.pip.iter().map(PipPin::view);
+        apt.chain(npm).chain(pip)
+    }
+
+    /// Every file that building for `platform` needs, sorted and each once. Base layers are not among them.
+    pub fn artifacts(&self, platform: Platform) -> Vec<&Artifact> {
+        let mut artifacts: Vec<&Artifact> =
+            self.pins().filter(|pin| pin.platform == platform).map(|pin| pin.artifact).collect();
+        artifacts.sort();
+        artifacts.dedup();
+        artifacts
+    }
+}
+
+macro_rules! view {
+    ($pin:ident, $ecosystem:ident) => {
+        impl $pin {
+            /// What it has in common with pins of other ecosystems.
+            pub fn view(&self) -> PinView<'_> {
+                PinView {
+                    ecosystem: Ecosystem::$ecosystem,
+                    name: &self.name,
+                    version: &self.version,
+                    platform: self.platform,
+                    artifact: &self.artifact,
+                    required_by: &self.required_by,
+                }
+            }
+        }
+    };
+}
+
+view!(AptPin, Apt);
+view!(NpmPin, Npm);
+view!(PipPin, Pip);
+
+/// The name under which a manifest's own requirement stands in `required-by`.
+pub const MANIFEST: &str = "manifest";
+/// The name under which the essential set stands in `required-by`.
+pub const ESSENTIAL: &str = "essential";
+
+/// The path of a project's wheel in its source: `project/filename`.
+///
+/// # Errors
+/// When the file name has a character that a path may not have.
+pub fn wheel_path(project: &PackageName, file_name: &str) -> Result<ArtifactPath, crate::model::ValueError> {
+    ArtifactPath::parse(&format!("{project}/{file_name}"))
+}

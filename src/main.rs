@@ -1,0 +1,3 @@
+//! The program: see the library's documentation for the map.
+
+fn main() {}

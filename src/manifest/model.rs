@@ -1,0 +1,140 @@
+//! The manifest as a value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::model::{ImageReference, PackageName, Platform, SourceName};
+
+/// What an image shall be made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// `[image]`.
+    pub image: ImageSection,
+    /// `[apt]`.
+    pub apt: AptSection,
+    /// `[npm]`.
+    pub npm: NpmSection,
+    /// `[pip]`.
+    pub pip: PipSection,
+    /// `[sources.NAME]`.
+    pub sources: BTreeMap<SourceName, SourceSection>,
+    /// `[policy]`.
+    pub policy: PolicySection,
+}
+
+/// `[image]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSection {
+    /// The image's name, such as `opencode-server`.
+    pub name: String,
+    /// Tags it is loaded under; `latest` when none is given.
+    pub tags: Vec<String>,
+    /// Platforms, sorted; `linux/amd64` when none is given.
+    pub platforms: Vec<Platform>,
+    /// What it stands on.
+    pub base: BaseRequest,
+    /// The image's time in seconds since 1970 (an RFC 3339 date-time in the file). Left out: the newest Date of the archives.
+    pub epoch: Option<i64>,
+}
+
+/// What an image shall stand on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseRequest {
+    /// `{ debian = "trixie" }`: built from signed packages alone.
+    Debian {
+        /// The suite.
+        suite: String,
+    },
+    /// `"node:20-slim"`: an image of a registry.
+    Image(ImageReference),
+}
+
+/// `[apt]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AptSection {
+    /// Requirements in apt's language: `git`, `nodejs=20.*`, `name/suite`. In the order written.
+    pub packages: Vec<String>,
+    /// Whether Recommends are followed; `false` when not given.
+    pub recommends: Recommends,
+    /// The suite to resolve in on top of a base image; taken from the base otherwise.
+    pub suite: Option<String>,
+}
+
+/// Whether apt follows Recommends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recommends {
+    /// As `--no-install-recommends`.
+    #[default]
+    Ignore,
+    /// As apt does by itself.
+    Follow,
+}
+
+/// `[npm]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NpmSection {
+    /// Globally installed packages: name → range, tag or `npm:` alias. Each gets a tree of its own, as `npm install -g` does.
+    pub packages: BTreeMap<String, String>,
+    /// The prefix of globally installed packages; `/usr/local` when not given.
+    pub prefix: String,
+    /// Projects: directory in the image → what is installed in its node_modules.
+    pub projects: BTreeMap<String, BTreeMap<String, String>>,
+    /// Optional packages left out by name.
+    pub omit: BTreeSet<PackageName>,
+    /// Packages whose install scripts are approved to run, inside and offline.
+    pub scripts: BTreeSet<PackageName>,
+    /// The target's Node version, where no pinned Debian package says it.
+    pub node: Option<String>,
+}
+
+/// `[pip]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipSection {
+    /// Where the environment is; `/opt/venv` when not given.
+    pub path: String,
+    /// Requirements (PEP 508), in the order written.
+    pub packages: Vec<String>,
+    /// Constraints (PEP 508 without extras), in the order written.
+    pub constraints: Vec<String>,
+    /// The target's full Python version, where no pinned Debian package says it.
+    pub python: Option<String>,
+}
+
+/// `[sources.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSection {
+    /// Which kind of registry it is.
+    pub kind: SourceKind,
+    /// Its base URL.
+    pub url: String,
+    /// Other places that have the same bytes, tried in order, always by hash.
+    pub mirrors: Vec<String>,
+    /// Packages (or `@scope/*`) that come from here and nowhere else.
+    pub packages: Vec<String>,
+    /// apt: its suites; `{suite}` stands for the asked one.
+    pub suites: Vec<String>,
+    /// apt: its components; `main` when not given.
+    pub components: Vec<String>,
+    /// apt: the keyring file, relative to the manifest; Debian's own when not given.
+    pub signed_by: Option<PathBuf>,
+}
+
+/// Which protocol a source speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// A Debian archive.
+    Apt,
+    /// An npm registry.
+    Npm,
+    /// A Python simple index (PEP 691).
+    Pip,
+    /// An image registry (OCI distribution).
+    Image,
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicySection {
+    /// Oldest age in days that a release must have to be chosen.
+    pub min_age_days: Option<u32>,
+}
