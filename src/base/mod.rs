@@ -9,4 +9,5 @@ pub mod fs;
 pub mod http;
 pub mod process;
 pub mod progress;
+pub mod tar;
 pub mod text;
