@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn the_names_of_variables_are_read_past_quotes() {
-        assert_eq!(variable_names(r#"A=1 B="x C=2" D='y' \ E=5"#), ["A", "B", "D", "E"]);
+        assert_eq!(variable_names(r#"A=1 B="x C=2" D='y' E=a\ b"#), ["A", "B", "D", "E"]);
+        let found = check("FROM scratch\nENV A=1 \\\n  B=2\n").unwrap();
+        assert_eq!(found.variables, ["A", "B"]);
         assert_eq!(variable_names("OLD form of it"), ["OLD"]);
     }
 
