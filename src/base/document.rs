@@ -140,7 +140,12 @@ impl<'a> Document<'a> {
     /// # Errors
     /// When it has another key.
     pub fn root(&'a self, known: &'static [&'static str]) -> Result<Table<'a>, DocumentError> {
-        Table { document: self, name: String::new(), span: 0..0, entries: self.root.get_ref() }.knowing(known)
+        self.free_root().knowing(known)
+    }
+
+    /// The top table with whatever keys it has.
+    pub fn free_root(&'a self) -> Table<'a> {
+        Table { document: self, name: String::new(), span: 0..0, entries: self.root.get_ref() }
     }
 
     /// The place of a byte.
