@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod clock;
+pub mod document;
 pub mod environment;
 pub mod explain;
 pub mod fs;

@@ -1,7 +1,22 @@
 //! lockfile.toml: what was chosen, everything that is needed to build it again, and nothing else.
+//!
+//! Reading and writing again gives the same bytes (docs/lockfile.md). It knows no source, no store and no network:
+//! whether a lock answers a manifest and how two locks differ is worked out from the two values alone.
 
+mod check;
+mod error;
+mod fingerprint;
 mod model;
+mod read;
+#[cfg(test)]
+mod sample;
 mod target;
+mod write;
 
+pub use check::check_lockfile;
+pub use error::LockError;
+pub use fingerprint::fingerprints;
 pub use model::*;
+pub use read::parse_lockfile;
 pub use target::{pinned_upstream, python_version, upstream_version};
+pub use write::render_lockfile;

@@ -29,7 +29,12 @@ mod tests {
 
     #[test]
     fn upstream_versions_are_the_leading_numbers() {
-        for (debian, upstream) in [("3.13.5-1", "3.13.5"), ("20.19.2+dfsg-1", "20.19.2"), ("1:2.47.3-0+deb13u1", "2.47.3"), ("2.41-12", "2.41")] {
+        for (debian, upstream) in [
+            ("3.13.5-1", "3.13.5"),
+            ("20.19.2+dfsg-1", "20.19.2"),
+            ("1:2.47.3-0+deb13u1", "2.47.3"),
+            ("2.41-12", "2.41"),
+        ] {
             assert_eq!(upstream_version(&PackageVersion::parse(debian).unwrap()), upstream);
         }
     }

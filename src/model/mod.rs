@@ -2,12 +2,14 @@
 
 mod artifact;
 mod digest;
+mod image_path;
 mod image_ref;
 mod package;
 mod platform;
 
 pub use artifact::{Artifact, ArtifactPath, SourceName};
 pub use digest::{Hasher, Sha256, Sha512};
+pub use image_path::check_image_path;
 pub use image_ref::ImageReference;
 pub use package::{Ecosystem, PackageName, PackageVersion};
 pub use platform::{Architecture, Platform};

@@ -1,0 +1,184 @@
+//! What must hold between the parts of a lockfile, beyond each field being valid by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Ecosystem, Platform, check_image_path};
+
+use super::model::*;
+use super::read::{parse_architecture, parse_key, parse_requirer, parse_word, script_names};
+
+/// What a complaint is about: a pin by its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Whole,
+    Archive(usize),
+    Apt(usize),
+    Npm(usize),
+    Pip(usize),
+}
+
+type Complaint = (Subject, String);
+
+/// Says whether a lockfile made by the program is one that can be read again.
+///
+/// # Errors
+/// The first thing that does not hold, in words.
+pub fn check_lockfile(lock: &Lockfile) -> Result<(), String> {
+    check_whole(lock).map_err(|(_, reason)| reason)
+}
+
+pub(super) fn check_whole(lock: &Lockfile) -> Result<(), Complaint> {
+    check_head(lock).map_err(|reason| (Subject::Whole, reason))?;
+    sorted(&lock.archives, |pin| (pin.source.clone(), pin.suite.clone()), Subject::Archive)?;
+    sorted(&lock.apt, |pin| (pin.platform, pin.name.clone()), Subject::Apt)?;
+    sorted(&lock.npm, |pin| (pin.platform, pin.name.clone(), pin.version.clone()), Subject::Npm)?;
+    sorted(&lock.pip, |pin| (pin.platform, pin.name.clone()), Subject::Pip)?;
+    for (index, pin) in lock.archives.iter().enumerate() {
+        check_archive(pin).map_err(|reason| (Subject::Archive(index), reason))?;
+    }
+    check_apt(lock)?;
+    check_npm(lock)?;
+    for (index, pin) in lock.pip.iter().enumerate() {
+        check_pip(pin).map_err(|reason| (Subject::Pip(index), reason))?;
+    }
+    for (subject, pin) in subjects(lock) {
+        check_pin(lock, pin).map_err(|reason| (subject, reason))?;
+    }
+    Ok(())
+}
+
+fn subjects(lock: &Lockfile) -> impl Iterator<Item = (Subject, PinView<'_>)> {
+    let apt = lock.apt.iter().enumerate().map(|(index, pin)| (Subject::Apt(index), pin.view()));
+    let npm = lock.npm.iter().enumerate().map(|(index, pin)| (Subject::Npm(index), pin.view()));
+    let pip = lock.pip.iter().enumerate().map(|(index, pin)| (Subject::Pip(index), pin.view()));
+    apt.chain(npm).chain(pip)
+}
+
+fn check_head(lock: &Lockfile) -> Result<(), String> {
+    let known = |platform: &Platform| lock.platforms.contains(platform);
+    require(!lock.platforms.is_empty(), || "it has no platform".into())?;
+    require(is_sorted(&lock.platforms), || "`platforms` is not sorted and unique".into())?;
+    require(is_moment(lock.epoch), || "`epoch` is out of range".into())?;
+    require(lock.images.keys().all(known), || "an image is recorded for a platform without pins".into())?;
+    parse_word(&lock.seal.encoder).map_err(|error| error.to_string())?;
+    match &lock.base {
+        BasePin::Debian { suite } => crate::manifest::parse_suite(suite).map(|_| ()).map_err(|error| error.to_string()),
+        BasePin::Image { reference, manifests, .. } => {
+            require(reference.registry.is_none(), || {
+                "the base names a host: its registry is said by `source` alone".into()
+            })?;
+            require(manifests.keys().eq(&lock.platforms), || {
+                "the base's manifests are not those of `platforms`".into()
+            })?;
+            let layers = manifests.values().flat_map(|manifest| &manifest.layers);
+            let mut sizes = manifests.values().map(|manifest| manifest.size).chain(layers.map(|layer| layer.size));
+            require(sizes.all(is_size), || "a size of the base is out of range".into())
+        }
+    }
+}
+
+fn check_archive(pin: &ArchivePin) -> Result<(), String> {
+    crate::manifest::parse_suite(&pin.suite).map_err(|error| error.to_string())?;
+    require(is_moment(pin.date), || "`date` is out of range".into())?;
+    require(!pin.keys.is_empty(), || format!("no key vouches for {}", pin.suite))?;
+    require(is_sorted(&pin.keys), || "`keys` is not sorted and unique".into())?;
+    pin.keys.iter().try_for_each(|key| parse_key(key).map(|_| ())).map_err(|error| error.to_string())?;
+    require(pin.indexes.is_sorted_by(|a, b| a.path < b.path), || "`indexes` is not sorted by path and unique".into())?;
+    let mut artifacts = std::iter::once(&pin.in_release).chain(&pin.indexes);
+    require(artifacts.clone().all(|artifact| artifact.source == pin.source), || {
+        "an index comes from another source than its archive".into()
+    })?;
+    require(artifacts.all(|artifact| artifact.sha512.is_none() && is_size(artifact.size)), || {
+        "an index has a field that it cannot have".into()
+    })
+}
+
+fn check_apt(lock: &Lockfile) -> Result<(), Complaint> {
+    let archives: BTreeSet<_> = lock.archives.iter().map(|pin| (&pin.source, pin.suite.as_str())).collect();
+    for (index, pin) in lock.apt.iter().enumerate() {
+        let own = pin.platform.architecture.as_str();
+        let holds = || {
+            parse_architecture(&pin.architecture).map_err(|error| error.to_string())?;
+            require(pin.architecture == "all" || pin.architecture == own, || {
+                format!("{} is built for {} and pinned for {}", pin.name, pin.architecture, pin.platform)
+            })?;
+            require(archives.contains(&(&pin.artifact.source, pin.suite.as_str())), || {
+                format!(
+                    "no signed archive vouches for {}: `[[archive]]` has no {} of {}",
+                    pin.name, pin.suite, pin.artifact.source
+                )
+            })?;
+            require(pin.artifact.sha512.is_none(), || "a Debian package has no sha512 here".into())
+        };
+        holds().map_err(|reason: String| (Subject::Apt(index), reason))?;
+    }
+    Ok(())
+}
+
+fn check_npm(lock: &Lockfile) -> Result<(), Complaint> {
+    let mut taken = BTreeMap::new();
+    let scripts = script_names();
+    for (index, pin) in lock.npm.iter().enumerate() {
+        let mut holds = || {
+            require(!pin.places.is_empty(), || format!("{} has no place", pin.name))?;
+            require(is_sorted(&pin.places), || "`places` is not sorted and unique".into())?;
+            for place in &pin.places {
+                check_image_path(place).map_err(|error| error.to_string())?;
+                require(taken.insert((pin.platform, place), &pin.name).is_none(), || {
+                    format!("two packages are laid into {place}")
+                })?;
+            }
+            require(pin.scripts.keys().all(|name| scripts.contains(name.as_str())), || {
+                "a script has a name that npm does not run".into()
+            })
+        };
+        holds().map_err(|reason: String| (Subject::Npm(index), reason))?;
+    }
+    Ok(())
+}
+
+fn check_pip(pin: &PipPin) -> Result<(), String> {
+    parse_word(&pin.tags).map_err(|error| error.to_string())?;
+    let path = pin.artifact.path.as_str();
+    require(path.split('/').count() == 2 && path.starts_with(&format!("{}/", pin.name)), || {
+        format!("the path of {} is not `{}/` and a file name", pin.name, pin.name)
+    })?;
+    require(pin.artifact.sha512.is_none(), || "a wheel has no sha512 here".into())
+}
+
+fn check_pin(lock: &Lockfile, pin: PinView<'_>) -> Result<(), String> {
+    require(lock.platforms.contains(&pin.platform), || {
+        format!("{} is pinned for {}, which has no image", pin.name, pin.platform)
+    })?;
+    require(!pin.required_by.is_empty(), || format!("nothing requires {}", pin.name))?;
+    require(is_sorted(pin.required_by), || "`required-by` is not sorted and unique".into())?;
+    pin.required_by.iter().try_for_each(|by| parse_requirer(by).map(|_| ())).map_err(|error| error.to_string())?;
+    require(is_size(pin.artifact.size), || format!("the size of {} is out of range", pin.name))?;
+    let essential = pin.ecosystem == Ecosystem::Apt || !pin.required_by.iter().any(|by| by == ESSENTIAL);
+    require(essential, || format!("{} cannot be of the essential set", pin.name))
+}
+
+fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K, subject: impl Fn(usize) -> Subject) -> Result<(), Complaint> {
+    match items.windows(2).position(|pair| key(&pair[0]) >= key(&pair[1])) {
+        None => Ok(()),
+        Some(index) => Err((subject(index + 1), "the pins are not sorted, or one stands twice".into())),
+    }
+}
+
+fn is_sorted<T: Ord>(items: &[T]) -> bool {
+    items.is_sorted_by(|a, b| a < b)
+}
+
+/// Sizes are written as TOML integers, which are signed.
+fn is_size(size: u64) -> bool {
+    i64::try_from(size).is_ok()
+}
+
+/// The years 1970 to 9999, which every date format has.
+fn is_moment(seconds: i64) -> bool {
+    (0..=253_402_300_799).contains(&seconds)
+}
+
+fn require(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(complaint()) }
+}

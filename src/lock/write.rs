@@ -1,0 +1,195 @@
+//! A lockfile's value → its one canonical text.
+
+use std::fmt::{Display, Write as _};
+
+use crate::model::Artifact;
+
+use super::model::*;
+
+/// The first line of every lockfile.
+pub(super) const HEADER: &str = "# Written by oclock: change oclock.toml and run `oclock update`, or review it.\n";
+
+/// Writes a lockfile: version first, fixed order of tables and fields, ASCII, one pin per table, a newline at the end.
+pub fn render_lockfile(lock: &Lockfile) -> String {
+    let mut writer = Writer { text: HEADER.to_owned() };
+    writer.number("version", u64::from(FORMAT_VERSION));
+    writer.moment("epoch", lock.epoch);
+    writer.list("platforms", &lock.platforms);
+
+    writer.table("fingerprints");
+    writer.string("image", lock.fingerprints.image);
+    writer.string("apt", lock.fingerprints.apt);
+    writer.string("npm", lock.fingerprints.npm);
+    writer.string("pip", lock.fingerprints.pip);
+
+    writer.table("seal");
+    writer.string("rules", lock.seal.rules);
+    writer.string("encoder", &lock.seal.encoder);
+
+    writer.base(&lock.base);
+    for (platform, image) in &lock.images {
+        writer.table(&format!("image.{}", quoted(platform)));
+        writer.string("id", image.id);
+        writer.string("digest", image.digest);
+    }
+    lock.archives.iter().for_each(|archive| writer.archive(archive));
+    lock.apt.iter().for_each(|pin| writer.apt(pin));
+    lock.npm.iter().for_each(|pin| writer.npm(pin));
+    lock.pip.iter().for_each(|pin| writer.pip(pin));
+    writer.text
+}
+
+struct Writer {
+    text: String,
+}
+
+impl Writer {
+    fn base(&mut self, base: &BasePin) {
+        self.table("base");
+        match base {
+            BasePin::Debian { suite } => self.string("debian", suite),
+            BasePin::Image { reference, source, index, manifests } => {
+                self.string("image", reference);
+                self.string("index", index);
+                self.string("source", source);
+                for (platform, manifest) in manifests {
+                    self.table(&format!("base.manifests.{}", quoted(platform)));
+                    self.string("digest", manifest.digest);
+                    self.number("size", manifest.size);
+                    self.string("config", manifest.config);
+                    let layers = manifest.layers.iter().map(|layer| {
+                        let (digest, diff_id) = (quoted(layer.digest), quoted(layer.diff_id));
+                        format!("{{ digest = {digest}, size = {}, diff-id = {diff_id} }}", layer.size)
+                    });
+                    self.lines("layers", layers);
+                }
+            }
+        }
+    }
+
+    fn archive(&mut self, pin: &ArchivePin) {
+        self.pin_table("archive");
+        self.string("source", &pin.source);
+        self.string("suite", &pin.suite);
+        self.moment("date", pin.date);
+        self.string("path", &pin.in_release.path);
+        self.number("size", pin.in_release.size);
+        self.string("sha256", pin.in_release.sha256);
+        self.list("keys", &pin.keys);
+        let indexes = pin.indexes.iter().map(|index| {
+            let (path, sha256) = (quoted(&index.path), quoted(index.sha256));
+            format!("{{ path = {path}, size = {}, sha256 = {sha256} }}", index.size)
+        });
+        self.lines("indexes", indexes);
+    }
+
+    fn apt(&mut self, pin: &AptPin) {
+        self.pin_table("apt");
+        self.string("name", &pin.name);
+        self.string("version", &pin.version);
+        self.string("source-version", &pin.source_version);
+        self.artifact(&pin.artifact);
+        self.string("platform", pin.platform);
+        self.string("architecture", &pin.architecture);
+        self.string("source", &pin.artifact.source);
+        self.string("suite", &pin.suite);
+        self.string("source-package", &pin.source_package);
+        self.list("required-by", &pin.required_by);
+    }
+
+    fn npm(&mut self, pin: &NpmPin) {
+        self.pin_table("npm");
+        self.string("name", &pin.name);
+        self.string("version", &pin.version);
+        self.artifact(&pin.artifact);
+        if !pin.scripts.is_empty() {
+            let scripts: Vec<String> =
+                pin.scripts.iter().map(|(name, hash)| format!("{name} = {}", quoted(hash))).collect();
+            self.raw("scripts", &format!("{{ {} }}", scripts.join(", ")));
+        }
+        self.string("platform", pin.platform);
+        self.string("source", &pin.artifact.source);
+        self.list("places", &pin.places);
+        self.list("required-by", &pin.required_by);
+    }
+
+    fn pip(&mut self, pin: &PipPin) {
+        self.pin_table("pip");
+        self.string("name", &pin.name);
+        self.string("version", &pin.version);
+        self.artifact(&pin.artifact);
+        self.string("tags", &pin.tags);
+        self.string("platform", pin.platform);
+        self.string("source", &pin.artifact.source);
+        self.list("required-by", &pin.required_by);
+    }
+
+    /// What changes together when a pin moves, side by side.
+    fn artifact(&mut self, artifact: &Artifact) {
+        self.string("path", &artifact.path);
+        self.number("size", artifact.size);
+        self.string("sha256", artifact.sha256);
+        if let Some(sha512) = artifact.sha512 {
+            self.string("sha512", sha512);
+        }
+    }
+
+    fn table(&mut self, name: &str) {
+        let _ = write!(self.text, "\n[{name}]\n");
+    }
+
+    fn pin_table(&mut self, name: &str) {
+        let _ = write!(self.text, "\n[[{name}]]\n");
+    }
+
+    fn string(&mut self, key: &str, value: impl Display) {
+        self.raw(key, &quoted(value));
+    }
+
+    fn number(&mut self, key: &str, value: u64) {
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+
+    fn moment(&mut self, key: &str, seconds: i64) {
+        self.raw(key, &render_moment(seconds));
+    }
+
+    fn list(&mut self, key: &str, values: &[impl Display]) {
+        self.lines(key, values.iter().map(quoted));
+    }
+
+    /// A list on one line when it has at most one item, else one line an item.
+    fn lines(&mut self, key: &str, values: impl ExactSizeIterator<Item = String>) {
+        let (open, close) = if values.len() > 1 { ("[\n  ", ",\n]") } else { ("[", "]") };
+        let joined = values.collect::<Vec<_>>().join(",\n  ");
+        let _ = writeln!(self.text, "{key} = {open}{joined}{close}");
+    }
+
+    fn raw(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+}
+
+/// Seconds since 1970 as a TOML date-time in UTC. One that is out of its range (years 0 to 9999) is written as a number,
+/// which no reader takes.
+fn render_moment(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |moment| moment.to_string())
+}
+
+/// A TOML basic string in ASCII.
+fn quoted(value: impl Display) -> String {
+    let value = value.to_string();
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => text.extend(['\\', character]),
+            ' '..='~' => text.push(character),
+            other => {
+                let _ = write!(text, "\\U{:08X}", u32::from(other));
+            }
+        }
+    }
+    text.push('"');
+    text
+}

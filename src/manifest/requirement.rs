@@ -1,0 +1,252 @@
+//! Requirements, each in its ecosystem's own language, taken apart.
+
+use std::str::FromStr;
+
+use deno_semver::VersionReq;
+use uv_pep508::{VerbatimUrl, VersionOrUrl};
+
+use crate::model::{PackageName, PackageVersion, ValueError};
+
+/// A Debian requirement: `name`, `name=version` (the version may end in `*`) or `name/suite`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AptRequirement {
+    /// The package, which may be a virtual one.
+    pub name: PackageName,
+    /// Which of its versions.
+    pub choice: AptChoice,
+}
+
+/// Which version of a Debian package is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AptChoice {
+    /// The candidate, as apt would take it.
+    Candidate,
+    /// Exactly this version.
+    Exactly(PackageVersion),
+    /// A version that starts so (`20.*`).
+    StartsWith(String),
+    /// The version in this suite.
+    FromSuite(String),
+}
+
+impl AptRequirement {
+    /// Reads a requirement as apt-get's command line has it, without its suffixes for removal and architecture.
+    ///
+    /// # Errors
+    /// When a part of it is invalid.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
+        let (name, choice) = match (text.split_once('='), text.split_once('/')) {
+            (Some((name, version)), _) => (name, Self::parse_version(version)?),
+            (None, Some((name, suite))) => (name, AptChoice::FromSuite(parse_suite(suite)?)),
+            (None, None) => (text, AptChoice::Candidate),
+        };
+        Ok(Self { name: parse_debian_name(name)?, choice })
+    }
+
+    fn parse_version(text: &str) -> Result<AptChoice, ValueError> {
+        match text.strip_suffix('*') {
+            Some("") => Ok(AptChoice::Candidate),
+            Some(start) => PackageVersion::parse(start).map(|start| AptChoice::StartsWith(start.as_str().to_owned())),
+            None => PackageVersion::parse(text).map(AptChoice::Exactly),
+        }
+    }
+
+    /// Whether a version answers, as far as the version alone says; a suite is not judged.
+    pub fn accepts(&self, version: &PackageVersion) -> bool {
+        match &self.choice {
+            AptChoice::Candidate | AptChoice::FromSuite(_) => true,
+            AptChoice::Exactly(wanted) => wanted == version,
+            AptChoice::StartsWith(start) => version.as_str().starts_with(start.as_str()),
+        }
+    }
+}
+
+/// Accepts a Debian package's name (Debian policy 5.6.1).
+fn parse_debian_name(text: &str) -> Result<PackageName, ValueError> {
+    let error = |why: &str| Err(ValueError::new("Debian package name", text, why));
+    if text.contains(':') {
+        return error("the architecture is said by `[image] platforms`");
+    }
+    if text.ends_with('-') {
+        return error("packages cannot be asked away");
+    }
+    if text.len() < 2
+        || !text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+    {
+        return error("it must have at least two of lower-case letters, digits and `+ - .`");
+    }
+    PackageName::parse(text)
+}
+
+/// Accepts a Debian suite's name such as `trixie-security`.
+///
+/// # Errors
+/// When it is empty or has another character.
+pub fn parse_suite(text: &str) -> Result<String, ValueError> {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    if text.is_empty() || text.starts_with(['-', '.']) || !text.bytes().all(inside) {
+        return Err(ValueError::new("suite", text, "it may hold lower-case letters, digits, `-` and `.`"));
+    }
+    Ok(text.to_owned())
+}
+
+/// What is asked of an npm package: the folder's name stands beside it in the manifest.
+#[derive(Clone, Debug)]
+pub struct NpmRequirement {
+    /// The package that is fetched; another one than the folder's name for an `npm:` alias.
+    pub package: PackageName,
+    /// A range, or a tag ([`VersionReq::tag`]).
+    pub wanted: VersionReq,
+}
+
+impl NpmRequirement {
+    /// Reads `^1.18`, `latest` or `npm:other@^2`; `folder` is the name it is asked under.
+    ///
+    /// # Errors
+    /// When it is no range, tag or alias: URLs, paths and git repositories are refused.
+    pub fn parse(folder: &str, text: &str) -> Result<Self, ValueError> {
+        let folder = PackageName::parse(folder)?;
+        match text.strip_prefix("npm:") {
+            None => Ok(Self { package: folder, wanted: parse_npm_range(text)? }),
+            Some(target) => {
+                let (name, range) = match target.rfind('@') {
+                    Some(at) if at > 0 => (&target[..at], &target[at + 1..]),
+                    _ => (target, "*"),
+                };
+                Ok(Self { package: PackageName::parse(name)?, wanted: parse_npm_range(range)? })
+            }
+        }
+    }
+
+    /// Whether a version answers; a tag accepts every version, since what it named is known to the registry alone.
+    pub fn accepts(&self, version: &PackageVersion) -> bool {
+        match self.wanted.range() {
+            None => true,
+            Some(range) => {
+                deno_semver::Version::parse_from_npm(version.as_str()).is_ok_and(|version| range.satisfies(&version))
+            }
+        }
+    }
+}
+
+fn parse_npm_range(text: &str) -> Result<VersionReq, ValueError> {
+    let error = |why: &str| ValueError::new("npm version range", text, why);
+    if text.trim().is_empty() {
+        return Err(error("write `*` for any version or `latest` for the tag"));
+    }
+    if text.contains([':', '/', '#', '@']) {
+        return Err(error("only ranges, tags and `npm:` aliases of the registry are taken, no URLs, paths or git"));
+    }
+    let range = VersionReq::parse_from_npm(text).map_err(|_| error("it is neither a range (`^1.2`) nor a tag"))?;
+    match range.tag() {
+        Some(tag) if !deno_semver::npm::is_valid_npm_tag(tag) => {
+            Err(error("a tag may hold letters, digits, `- _ . ~`"))
+        }
+        _ => Ok(range),
+    }
+}
+
+/// A Python requirement (PEP 508).
+pub type PipRequirement = uv_pep508::Requirement<VerbatimUrl>;
+
+/// Reads a Python requirement; one by URL is refused.
+///
+/// # Errors
+/// When it is not PEP 508, or names a URL.
+pub fn parse_pip_requirement(text: &str) -> Result<PipRequirement, ValueError> {
+    let requirement = PipRequirement::from_str(text)
+        .map_err(|error| ValueError::new("Python requirement (PEP 508)", text, error.message.to_string()))?;
+    match requirement.version_or_url {
+        Some(VersionOrUrl::Url(_)) => {
+            Err(ValueError::new("Python requirement", text, "requirements by URL are refused: name an index's release"))
+        }
+        _ => Ok(requirement),
+    }
+}
+
+/// Reads a Python constraint: a requirement without extras and with a version.
+///
+/// # Errors
+/// As [`parse_pip_requirement`], and when it has extras or no version.
+pub fn parse_pip_constraint(text: &str) -> Result<PipRequirement, ValueError> {
+    let constraint = parse_pip_requirement(text)?;
+    if !constraint.extras.is_empty() {
+        return Err(ValueError::new("constraint", text, "a constraint has no extras"));
+    }
+    match constraint.version_or_url {
+        None => Err(ValueError::new("constraint", text, "it has no version, so it would constrain nothing")),
+        Some(_) => Ok(constraint),
+    }
+}
+
+/// Whether a requirement's version specifiers hold for a version.
+pub fn pip_accepts(requirement: &PipRequirement, version: &PackageVersion) -> bool {
+    match &requirement.version_or_url {
+        None => true,
+        Some(VersionOrUrl::Url(_)) => false,
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
+            uv_pep440::Version::from_str(version.as_str()).is_ok_and(|version| specifiers.contains(&version))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> PackageVersion {
+        PackageVersion::parse(text).unwrap()
+    }
+
+    #[test]
+    fn apt_requirements_are_as_on_its_command_line() {
+        let nodejs = AptRequirement::parse("nodejs=20.*").unwrap();
+        assert!(nodejs.accepts(&version("20.19.2+dfsg-1")) && !nodejs.accepts(&version("2.0")));
+        let git = AptRequirement::parse("git=1:2.47.3-0+deb13u1").unwrap();
+        assert!(git.accepts(&version("1:2.47.3-0+deb13u1")) && !git.accepts(&version("1:2.47.3")));
+        assert_eq!(AptRequirement::parse("g++/trixie").unwrap().choice, AptChoice::FromSuite("trixie".into()));
+        for bad in ["", "g", "Git", "git=", "git:amd64", "git-", "git = 1", "git=1*2", "git/", "git>=1"] {
+            assert!(AptRequirement::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn npm_requirements_are_ranges_tags_and_aliases() {
+        let caret = NpmRequirement::parse("opencode-ai", "^1.18").unwrap();
+        assert!(caret.accepts(&version("1.18.33")) && !caret.accepts(&version("2.0.0")));
+        assert_eq!(NpmRequirement::parse("a", "latest").unwrap().wanted.tag(), Some("latest"));
+        let alias = NpmRequirement::parse("mine", "npm:@scope/theirs@~2.1").unwrap();
+        assert_eq!(alias.package.as_str(), "@scope/theirs");
+        assert!(alias.accepts(&version("2.1.9")));
+        assert!(NpmRequirement::parse("a", ">=1 <2 || 3.x").unwrap().accepts(&version("3.4.5")));
+        let bad = [
+            "",
+            " ",
+            "https://h.invalid/a.tgz",
+            "git+ssh://h.invalid/a",
+            "file:../a",
+            "user/repo",
+            "workspace:*",
+            "npm:",
+            "a b",
+        ];
+        for bad in bad {
+            assert!(NpmRequirement::parse("a", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pip_requirements_are_pep_508_without_urls() {
+        let requirement = parse_pip_requirement("graphiti-core[falkordb]>=0.31").unwrap();
+        assert!(pip_accepts(&requirement, &version("0.31.2")) && !pip_accepts(&requirement, &version("0.30")));
+        assert!(parse_pip_requirement("a ; python_version < '3.14'").is_ok());
+        for bad in ["", "a @ https://h.invalid/a.whl", "./a", "a>1>", "-r other.txt", "a b"] {
+            assert!(parse_pip_requirement(bad).is_err(), "{bad}");
+        }
+        assert!(parse_pip_constraint("openai<3").is_ok());
+        for bad in ["openai", "a[b]<3"] {
+            assert!(parse_pip_constraint(bad).is_err(), "{bad}");
+        }
+    }
+}
