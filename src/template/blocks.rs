@@ -32,7 +32,7 @@ impl<'a> Blocks<'a> {
             BasePin::Image { reference, index, .. } => format!("# base: {reference} sha256:{}\n", index.short()),
         };
         self.list(&mut text, Ecosystem::Apt);
-        text.push_str("ADD .oclock/system.tar /\n");
+        text.push_str("ADD .oclock/system.tar /\nCOPY .oclock/steps/ /.oclock/\n");
         let _ = writeln!(text, "{SHELL_MARK}\nSHELL [\"/bin/sh\", \"/.oclock/step\"]");
         text.push_str("RUN [\"/bin/sh\", \"/.oclock/configure\"]");
         text
@@ -46,7 +46,7 @@ impl<'a> Blocks<'a> {
         }
         text.push_str("ADD .oclock/npm.tar /");
         if self.runs_npm_scripts() {
-            text.push_str("\nRUN [\"/bin/sh\", \"/.oclock/npm-scripts\"]");
+            text.push_str("\nRUN sh /.oclock/npm-scripts");
         }
         text
     }
@@ -57,7 +57,7 @@ impl<'a> Blocks<'a> {
         if self.is_empty(Ecosystem::Pip) {
             return text.trim_end().to_owned();
         }
-        text.push_str("ADD .oclock/pip.tar /\nRUN [\"/bin/sh\", \"/.oclock/compile\"]");
+        text.push_str("ADD .oclock/pip.tar /\nRUN sh /.oclock/compile");
         text
     }
 
