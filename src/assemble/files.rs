@@ -9,7 +9,7 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::fs::{FsError, sorted_entries};
 use crate::base::text::{nearest, sanitize};
 use crate::model::Sha256;
-use crate::template::{Copy, RESERVED};
+use crate::template::Copy;
 
 /// Why the project's files cannot go into an image.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum FilesError {
         /// `socket`, `device` or `pipe`.
         kind: &'static str,
     },
-    /// A name that engines would take for their own, or that is not UTF-8.
+    /// A name that is not UTF-8 or has control characters.
     #[error("`{path}` may not be in the context")]
     Reserved {
         /// The file.
@@ -122,10 +122,6 @@ fn read_below(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Proje
         match name.to_str() {
             None => return Err(refused("its name is not UTF-8, and engines disagree on such names")),
             Some(text) if sanitize(text) != text => return Err(refused("its name has control characters")),
-            Some(RESERVED) if prefix.is_empty() => return Err(refused("oclock stages its own layers under that name")),
-            Some(".dockerignore" | ".containerignore") if prefix.is_empty() => {
-                return Err(refused("engines would leave files out by its rules, each in its own way"));
-            }
             Some(_) => {}
         }
         let location = entry.path();
@@ -199,9 +195,8 @@ pub fn plan_copies(
 ) -> Result<Vec<String>, FilesError> {
     let mut targets = Vec::new();
     for copy in copies {
-        let sources: Vec<&String> = copy.sources.iter().filter(|source| !is_own(source)).collect();
         let into_directory = copy.destination.ends_with('/') || copy.sources.len() > 1;
-        for source in sources {
+        for source in &copy.sources {
             let base = copy.destination.trim_end_matches('/');
             match files.get(source.as_str()) {
                 None if source.is_empty() || source == "." => targets.extend(below("", files, base)),
@@ -217,10 +212,6 @@ pub fn plan_copies(
     targets.sort();
     targets.dedup();
     Ok(targets)
-}
-
-fn is_own(source: &str) -> bool {
-    source == RESERVED || source.starts_with(&format!("{RESERVED}/"))
 }
 
 fn below(prefix: &str, files: &BTreeMap<String, ProjectFile>, base: &str) -> Vec<String> {
@@ -278,9 +269,6 @@ mod tests {
         let socket = directory.path().join("s");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(matches!(read_project(directory.path()), Err(FilesError::Special { kind: "socket", .. })));
-        fs::remove_file(socket).unwrap();
-        fs::write(directory.path().join(".dockerignore"), "*").unwrap();
-        assert!(matches!(read_project(directory.path()), Err(FilesError::Reserved { .. })));
     }
 
     #[test]

@@ -25,12 +25,17 @@ pub struct Copy {
     pub destination: String,
 }
 
+/// Where the project's own files are in the staged context.
+const STAGED: &str = "context/";
+
 const SAME_EVERYWHERE: &str = "the image must be the same under every engine and builder";
 
-pub(super) fn check(text: &str) -> Result<Instructions, TemplateError> {
+/// Checks the text and gives it back with the project's files named where they are staged: below `context/`.
+pub(super) fn check(text: &str) -> Result<(Instructions, String), TemplateError> {
     let parsed = parse_dockerfile::parse(text).map_err(|error| TemplateError::Parse { detail: error.to_string() })?;
     let mut found = Instructions::default();
     let refuse = Refuse { text };
+    let mut offsets = Vec::new();
     for (index, instruction) in parsed.instructions.iter().enumerate() {
         match instruction {
             Instruction::From(from) if index == 0 && from.image.value == "scratch" && from.as_.is_none() => {
@@ -46,12 +51,14 @@ pub(super) fn check(text: &str) -> Result<Instructions, TemplateError> {
             }
             Instruction::Copy(copy) => {
                 refuse.flags("COPY", &copy.options, &["chown"])?;
-                found.copies.push(refuse.copy("COPY", &copy.src, &copy.dest.value)?);
+                let plan = refuse.copy("COPY", &copy.src, &copy.dest.value)?;
+                offsets.extend(project_sources(text, &copy.src));
+                found.copies.extend(Some(plan).filter(|plan| !plan.sources.iter().all(|source| is_own(source))));
             }
             Instruction::Add(add) => {
                 refuse.flags("ADD", &add.options, &["chown"])?;
                 let copy = refuse.copy("ADD", &add.src, &add.dest.value)?;
-                if !copy.sources.iter().all(|source| source.starts_with(RESERVED)) {
+                if !copy.sources.iter().all(|source| is_own(source)) {
                     return Err(refuse.at(
                         &add.add.span,
                         "ADD",
@@ -103,7 +110,33 @@ pub(super) fn check(text: &str) -> Result<Instructions, TemplateError> {
         }
     }
     found.variables.dedup();
-    Ok(found)
+    Ok((found, insert(text, &offsets)))
+}
+
+fn is_own(source: &str) -> bool {
+    source.strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Where the paths of the project's own files start.
+fn project_sources(text: &str, sources: &[Source<'_>]) -> Vec<usize> {
+    let start = |source: &Source<'_>| match source {
+        Source::Path(path) if !is_own(&path.value) => {
+            Some(path.span.start + usize::from(text[path.span.start..].starts_with('"')))
+        }
+        _ => None,
+    };
+    sources.iter().filter_map(start).collect()
+}
+
+fn insert(text: &str, offsets: &[usize]) -> String {
+    let mut whole = String::with_capacity(text.len() + offsets.len() * STAGED.len());
+    let mut from = 0;
+    for &offset in offsets {
+        whole.push_str(&text[from..offset]);
+        whole.push_str(STAGED);
+        from = offset;
+    }
+    whole + &text[from..]
 }
 
 struct Refuse<'a> {
@@ -154,6 +187,15 @@ impl Refuse<'_> {
                         &format!("{instruction} {}", path.value),
                         SAME_EVERYWHERE,
                         "name files and directories plainly",
+                    ));
+                }
+                Source::Path(path) if path.value.split('/').any(|part| part == "..") => {
+                    let what = format!("{instruction} {}", path.value);
+                    return Err(self.at(
+                        &path.span,
+                        &what,
+                        "it leads out of the context",
+                        "copy the file into context/",
                     ));
                 }
                 Source::Path(path) => paths.push(path.value.trim_start_matches("./").trim_matches('/').to_owned()),
@@ -211,7 +253,7 @@ mod tests {
     #[test]
     fn the_names_of_variables_are_read_past_quotes() {
         assert_eq!(variable_names(r#"A=1 B="x C=2" D='y' E=a\ b"#), ["A", "B", "D", "E"]);
-        let found = check("FROM scratch\nENV A=1 \\\n  B=2\n").unwrap();
+        let (found, _) = check("FROM scratch\nENV A=1 \\\n  B=2\n").unwrap();
         assert_eq!(found.variables, ["A", "B"]);
         assert_eq!(variable_names("OLD form of it"), ["OLD"]);
     }
@@ -228,6 +270,7 @@ mod tests {
             "FROM scratch\nCOPY --from=other /a /b\n",
             "FROM scratch\nCOPY --chmod=755 a /b\n",
             "FROM scratch\nCOPY a* /b\n",
+            "FROM scratch\nCOPY ../a /b\n",
             "FROM scratch\nARG X\n",
             "FROM scratch\nSHELL [\"bash\", \"-c\"]\n",
             "FROM scratch\nONBUILD RUN true\n",
@@ -239,9 +282,15 @@ mod tests {
 
     #[test]
     fn copies_and_variables_are_read() {
-        let found =
-            check("FROM scratch\nENV A=1 B=2\nCOPY --chown=1:1 ./plugin/ x /root/\nADD .oclock/npm.tar /\n").unwrap();
+        let text = "FROM scratch\nENV A=1 B=2\nCOPY --chown=1:1 ./plugin/ x /root/\nCOPY .oclock/s/ /\nCOPY [\"a b\", \"/c\"]\n";
+        let (found, staged) = check(text).unwrap();
         assert_eq!(found.variables, ["A", "B"]);
-        assert_eq!(found.copies, [Copy { sources: vec!["plugin".into(), "x".into()], destination: "/root/".into() }]);
+        assert_eq!(found.copies.len(), 2);
+        assert_eq!(found.copies[0], Copy { sources: vec!["plugin".into(), "x".into()], destination: "/root/".into() });
+        assert!(
+            staged.contains("COPY --chown=1:1 context/./plugin/ context/x /root/\nCOPY .oclock/s/ /\n"),
+            "{staged}"
+        );
+        assert!(staged.contains("COPY [\"context/a b\", \"/c\"]"), "{staged}");
     }
 }

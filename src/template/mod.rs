@@ -21,7 +21,7 @@ use crate::model::Platform;
 /// The file's usual name, for messages.
 pub const TEMPLATE_FILE: &str = "Containerfile.in";
 
-/// Where oclock's own files are in the staged context; a project's `context/` may not have it.
+/// Where oclock's own files are in the staged context, beside the project's `context/`.
 pub const RESERVED: &str = ".oclock";
 
 /// A rendered Containerfile and what was read from it.
@@ -63,7 +63,7 @@ pub fn render(
         environment.render_named_str(TEMPLATE_FILE, template, values).map_err(|error| undefined(template, &error))?;
     text.push('\n');
     blocks.check_used(&text)?;
-    let instructions = check::check(&text)?;
+    let (instructions, text) = check::check(&text)?;
     Ok(Rendered { text, instructions })
 }
 
