@@ -18,9 +18,9 @@ pub mod lock;
 
 pub mod template;
 
-pub mod source;
-
 pub mod store;
+
+pub mod source;
 
 pub mod resolve;
 

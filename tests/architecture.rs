@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules in the order of docs/ARCHITECTURE.md.
 const LAYERS: &[&str] = &[
-    "base", "model", "manifest", "lock", "template", "source", "store", "resolve", "fetch", "assemble", "engine",
+    "base", "model", "manifest", "lock", "template", "store", "source", "resolve", "fetch", "assemble", "engine",
     "image", "audit", "ops", "report", "cli",
 ];
 

@@ -72,7 +72,8 @@ impl HttpError {
         matches!(self, Self::NotFound { .. })
     }
 
-    fn is_worth_another_try(&self) -> bool {
+    /// Whether the same request may be answered otherwise a moment later.
+    pub fn is_worth_another_try(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),

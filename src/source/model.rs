@@ -17,6 +17,8 @@ pub mod names {
     pub const NPM: &str = "npm";
     /// The Python index.
     pub const PYPI: &str = "pypi";
+    /// The registry of base images.
+    pub const REGISTRY: &str = "registry";
 }
 
 /// One registry with all that is needed to ask it.
