@@ -95,5 +95,5 @@ except (OSError, NotImplementedError):
 ";
 
 pub(super) fn compile_command(layout: &Layout) -> Vec<String> {
-    [&layout.python, "-I", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
+    [&layout.python, "-I", "-W", "ignore", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
 }
