@@ -3,23 +3,27 @@
 //! ```text
 //! cargo run --example parity-pip -- compare tests/parity/pip.txt [NAME…]   (uv from $UV or the PATH)
 //! cargo run --example parity-pip -- resolve 'fastapi[all]' 'pydantic<2'    (-c 'openai<3' for a constraint)
+//! cargo run --example parity-pip -- environment DIR 'fastapi[all]'         (DIR/venv.tar, DIR/wheels, DIR/compile; see pip-environment.sh)
 //! ```
 //!
 //! The index is the one that pip itself would ask: PIP_INDEX_URL, or the default that `pip install --help` prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use oclock::assemble::pip::{VenvSpec, write_environment};
 use oclock::base::explain::Explain;
-use oclock::base::http::{HttpClient, HttpOptions};
+use oclock::base::http::{HttpClient, HttpOptions, Request};
 use oclock::base::progress::Progress;
+use oclock::base::tar::TarWriter;
 use oclock::lock::PipPin;
 use oclock::manifest::{PipSection, SourceKind};
 use oclock::model::{Platform, SourceName};
-use oclock::resolve::pip::{PipError, PipRequest, resolve};
+use oclock::resolve::pip::{PipError, PipRequest, locate, resolve};
 use oclock::source::Source;
 use oclock::store::Store;
 
@@ -33,6 +37,7 @@ fn main() {
     match &texts[..] {
         ["compare", corpus, names @ ..] => compare(&runtime, Path::new(corpus), names),
         ["resolve", request @ ..] => show(&runtime, request),
+        ["environment", directory, request @ ..] => environment(&runtime, Path::new(directory), request),
         _ => eprintln!("compare CORPUS [NAME…] | resolve REQUIREMENT… [-c CONSTRAINT]…"),
     }
 }
@@ -54,6 +59,57 @@ fn show(runtime: &tokio::runtime::Runtime, request: &[&str]) {
             eprintln!("{} wheels, {:.2} s", pins.len(), started.elapsed().as_secs_f64());
         }
     }
+}
+
+/// Resolves, fetches and writes the environment, beside the wheels for pip to install.
+fn environment(runtime: &tokio::runtime::Runtime, directory: &Path, request: &[&str]) {
+    let store = store();
+    let pins = match ours(runtime, request, &store) {
+        Ok(pins) => pins,
+        Err(error) => {
+            print_error(&error);
+            std::process::exit(1);
+        }
+    };
+    let started = Instant::now();
+    runtime.block_on(fetch(&pins, &store));
+    eprintln!("{} wheels fetched, {:.2} s", pins.len(), started.elapsed().as_secs_f64());
+    std::fs::create_dir_all(directory.join("wheels")).unwrap();
+    for pin in &pins {
+        let to = directory.join("wheels").join(pin.artifact.path.file_name());
+        std::fs::copy(store.blob_path(&pin.artifact.sha256), to).unwrap();
+    }
+    let started = Instant::now();
+    let spec = VenvSpec { path: "/opt/venv", python: (3, 13), python_version: PYTHON, executable: "/usr/bin/python3" };
+    let file = std::io::BufWriter::new(std::fs::File::create(directory.join("venv.tar")).unwrap());
+    let mut writer = TarWriter::new(file, 1_700_000_000);
+    match write_environment(&spec, &pins.iter().collect::<Vec<_>>(), &store, &mut writer) {
+        Ok(tree) => std::fs::write(directory.join("compile"), tree.compile.join("\0")).unwrap(),
+        Err(error) => {
+            println!("error: {error}");
+            error.evidence().iter().for_each(|line| println!("  {line}"));
+            std::process::exit(1);
+        }
+    }
+    writer.finish().unwrap();
+    eprintln!("environment written, {:.2} s", started.elapsed().as_secs_f64());
+}
+
+async fn fetch(pins: &[PipPin], store: &Store) {
+    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let source = index();
+    let missing = pins.iter().filter(|pin| !store.contains(&pin.artifact.sha256));
+    futures::future::join_all(missing.map(|pin| {
+        let (http, source) = (&http, &source);
+        async move {
+            let url = locate(&pin.artifact, source, http).await.unwrap();
+            let answer = http.fetch(Request::get(url).limit(pin.artifact.size)).await.unwrap();
+            let mut blob = store.create_blob().unwrap();
+            blob.write_all(&answer.body).unwrap();
+            blob.commit(Some(&pin.artifact.sha256)).unwrap();
+        }
+    }))
+    .await;
 }
 
 fn print_error(error: &PipError) {
