@@ -78,6 +78,14 @@ pub fn read_text_if_present(path: &Path) -> Result<Option<String>, FsError> {
     }
 }
 
+/// Opens a scratch file in a directory for reading and writing; it has no name and is gone when it is closed.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn scratch_file(directory: &Path) -> Result<File, FsError> {
+    tempfile::tempfile_in(directory).map_err(FsError::new("create a file in", directory))
+}
+
 /// Replaces a file's contents in one step: written beside it, synced, renamed over it. Mode 0644.
 ///
 /// # Errors
