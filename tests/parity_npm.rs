@@ -12,7 +12,7 @@ use oclock::model::{Platform, SourceName};
 use oclock::resolve::npm::{NpmRequest, plan};
 use oclock::source::Source;
 
-const NODE: &str = "20.19.2";
+const NODE: &str = "20.20.2";
 const SAMPLE: &[&str] = &[
     "opencode|opencode-ai @opencode-ai/plugin",
     "express|express@4",

@@ -3,7 +3,7 @@
 //     node npm.mjs local|global NODE_VERSION NAME=RANGE...
 //
 // Prints a JSON object: place below the root → { name, version, integrity }, for what would be installed on linux/x64 with
-// glibc. What a tarball brings along in its own node_modules is not in it. Registry and cache are npm's own settings.
+// glibc, extraneous ones included (npm installs them). What a tarball brings along in its own node_modules is not in it. Registry and cache are npm's own settings.
 import { createRequire } from 'node:module'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -34,7 +34,7 @@ try {
   const add = global ? Object.entries(dependencies).map(([name, range]) => `${name}@${range}`) : null
   const tree = await new Arborist(options).buildIdealTree({ ...options, add })
   const answer = {}
-  for (const node of [...tree.inventory.values()].filter(node => !node.isRoot && !node.inert && !node.extraneous)) {
+  for (const node of [...tree.inventory.values()].filter(node => !node.isRoot && !node.inert)) {
     answer[node.location] = { name: node.packageName, version: node.version, integrity: node.integrity, link: node.isLink }
   }
   console.log(JSON.stringify(answer, Object.keys(answer).sort().concat('name', 'version', 'integrity', 'link'), 1))

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 const BEFORE_LETTERS: &[u8] = b"_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789";
 
 /// Compares like JavaScript's `a.localeCompare(b, 'en')`: letters without regard to case first, then lower case before upper.
-pub(super) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     let primary = a.bytes().map(weight).cmp(b.bytes().map(weight));
     primary.then_with(|| a.bytes().map(is_upper).cmp(b.bytes().map(is_upper))).then_with(|| a.cmp(b))
 }

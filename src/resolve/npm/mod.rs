@@ -39,6 +39,7 @@ use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
 use crate::source::Source;
 use crate::store::Store;
 
+pub use collate::compare as compare_names;
 pub use error::NpmError;
 pub use scripts::{HasBinding, INSTALL_EVENTS, install_scripts};
 
