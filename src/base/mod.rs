@@ -11,3 +11,4 @@ pub mod process;
 pub mod progress;
 pub mod tar;
 pub mod text;
+pub mod untar;
