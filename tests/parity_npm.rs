@@ -133,6 +133,7 @@ fn difference(ours: &Answer, theirs: &Answer) -> Vec<String> {
 }
 
 fn npm_setting(name: &str) -> String {
-    let output = Command::new("npm").args(["config", "get", name]).output().expect("npm is needed: it judges the answers");
+    let output =
+        Command::new("npm").args(["config", "get", name]).output().expect("npm is needed: it judges the answers");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -187,8 +187,7 @@ mod tests {
 
     #[test]
     fn a_stanza_has_dpkgs_order() {
-        let text =
-            "package: a\nVersion: 1\nX-Own: x\nArchitecture: all\nDepends: b (>= 1), c | d\nDescription: one\n two\n .\n";
+        let text = "package: a\nVersion: 1\nX-Own: x\nArchitecture: all\nDepends: b (>= 1), c | d\nDescription: one\n two\n .\n";
         let paragraph = &Paragraph::parse_all(text).unwrap()[0];
         let conffiles = Conffile::parse_all("/etc/a\nremove-on-upgrade /etc/b\n").unwrap();
         assert_eq!(

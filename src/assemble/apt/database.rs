@@ -58,7 +58,8 @@ fn put_triggers(
     unpacked: &[(&Deb, usize)],
     base: Option<&BaseSystem>,
 ) -> Result<(), AptAssembleError> {
-    let mut triggers = Triggers { files: base.map(|base| base.text("triggers/File")).unwrap_or_default(), ..Triggers::default() };
+    let mut triggers =
+        Triggers { files: base.map(|base| base.text("triggers/File")).unwrap_or_default(), ..Triggers::default() };
     for (deb, _) in unpacked {
         triggers.add(deb, base)?;
     }
@@ -84,16 +85,11 @@ fn put_triggers(
 }
 
 /// Activates the file triggers of installed packages for what the new packages bring.
-fn activate_by_files(
-    activated: &mut BTreeMap<String, BTreeSet<String>>,
-    unpacked: &[(&Deb, usize)],
-    interests: &str,
-) {
+fn activate_by_files(activated: &mut BTreeMap<String, BTreeSet<String>>, unpacked: &[(&Deb, usize)], interests: &str) {
     for (path, package) in interests.lines().filter_map(|line| line.split_once(' ')) {
         let below = path.trim_start_matches('/').as_bytes();
-        let is_below = |member: &[u8]| {
-            member.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        };
+        let is_below =
+            |member: &[u8]| member.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
         for (deb, _) in unpacked {
             let mut brought = deb.members.iter().filter(|member| !matches!(member.kind, MemberKind::Directory));
             if brought.any(|member| is_below(&member.path)) {

@@ -122,11 +122,8 @@ type Flaw = String;
 impl Deb {
     /// Reads the package of a pin: verified against the locked hash by the store, then against the pin by what it says of itself.
     pub fn read(pin: &AptPin, store: &Store, spool: &mut Spool) -> Result<Self, AptAssembleError> {
-        let invalid = |why: Flaw| AptAssembleError::Invalid {
-            package: pin.name.clone(),
-            version: pin.version.clone(),
-            why,
-        };
+        let invalid =
+            |why: Flaw| AptAssembleError::Invalid { package: pin.name.clone(), version: pin.version.clone(), why };
         let mut file = store.open_blob(&pin.artifact.sha256).map_err(|source| AptAssembleError::Store {
             package: pin.name.clone(),
             version: pin.version.clone(),
@@ -167,7 +164,8 @@ impl Deb {
 fn find_parts(file: &mut File) -> Result<(ArEntry, ArEntry), Flaw> {
     let entries = archive::ar_entries(file).map_err(|error| error.to_string())?;
     let mut entries = entries.into_iter();
-    let binary = entries.next().filter(|entry| entry.name == "debian-binary").ok_or("its first part is not `debian-binary`")?;
+    let binary =
+        entries.next().filter(|entry| entry.name == "debian-binary").ok_or("its first part is not `debian-binary`")?;
     let mut format = String::new();
     part(file, &binary)?.take(64).read_to_string(&mut format).map_err(|error| error.to_string())?;
     if !format.starts_with("2.") {
@@ -203,7 +201,9 @@ fn read_control(reader: impl Read + Send) -> Result<BTreeMap<String, ControlFile
         }
         let name = String::from_utf8(path).map_err(|_| "a control file's name is not text")?;
         // dpkg leaves names with a dot out, so a file of such a name would silently be lost.
-        if !entry.header().entry_type().is_file() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+        if !entry.header().entry_type().is_file()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        {
             return Err(format!("its control part holds `{name}`, which is no control file"));
         }
         if name == "list" || entry.size() > CONTROL_MAX {
@@ -297,10 +297,17 @@ fn member_path(raw: &[u8]) -> Result<Vec<u8>, Flaw> {
     let trimmed = raw.strip_prefix(b"./").unwrap_or(raw);
     let trimmed = trimmed.strip_suffix(b"/").unwrap_or(trimmed);
     if trimmed.is_empty() || trimmed == b"." {
-        return if raw.starts_with(b"/") || raw.is_empty() { Err(format!("it brings the path `{}`", shown())) } else { Ok(Vec::new()) };
+        return if raw.starts_with(b"/") || raw.is_empty() {
+            Err(format!("it brings the path `{}`", shown()))
+        } else {
+            Ok(Vec::new())
+        };
     }
     if trimmed.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-        return Err(format!("it brings the path `{}`, which leads out of the root or is not in its plain form", shown()));
+        return Err(format!(
+            "it brings the path `{}`, which leads out of the root or is not in its plain form",
+            shown()
+        ));
     }
     if trimmed.iter().any(|byte| matches!(byte, 0 | b'\n')) {
         return Err(format!("it brings the path `{}`, which has a line break", shown()));

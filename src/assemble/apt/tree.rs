@@ -103,8 +103,7 @@ enum Claim {
 impl Tree {
     /// The tree of a base image.
     pub fn of_base(base: &BaseSystem) -> Result<Self, AptAssembleError> {
-        let mut tree =
-            Self { diversions: base.diversions(), overrides: base.stat_overrides()?, ..Self::default() };
+        let mut tree = Self { diversions: base.diversions(), overrides: base.stat_overrides()?, ..Self::default() };
         for (path, kind) in &base.paths {
             let kind = match kind {
                 BasePath::Directory => NodeKind::Directory,
@@ -126,7 +125,14 @@ impl Tree {
             }
             let replaces = paragraph.relations("Replaces").into_iter().flatten().collect();
             let version = field("Version");
-            tree.packages.push(Unpacked { name, version, replaces, in_base: true, list: Vec::new(), conffiles: Vec::new() });
+            tree.packages.push(Unpacked {
+                name,
+                version,
+                replaces,
+                in_base: true,
+                list: Vec::new(),
+                conffiles: Vec::new(),
+            });
         }
         Ok(tree)
     }

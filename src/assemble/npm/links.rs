@@ -12,7 +12,9 @@ pub(super) fn commands(manifest: &Value) -> Vec<(String, String)> {
             None => Vec::new(),
         },
         Some(Value::Array(files)) => files.iter().filter_map(Value::as_str).map(|file| (file, file)).collect(),
-        Some(Value::Object(bins)) => bins.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?))).collect(),
+        Some(Value::Object(bins)) => {
+            bins.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?))).collect()
+        }
         _ => Vec::new(),
     };
     let mut commands: Vec<(String, String)> = Vec::new();

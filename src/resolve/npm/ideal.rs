@@ -61,7 +61,8 @@ impl Planner<'_> {
         let seen = &self.seen;
         self.queue.retain(|node| tree.is_real(*node) && !seen.contains(node));
         let depth = self.queue.iter().map(|node| tree.depth(*node)).min()?;
-        let shallow = self.queue.iter().filter(|node| tree.depth(**node) == depth).map(|node| (tree.location(*node), *node));
+        let shallow =
+            self.queue.iter().filter(|node| tree.depth(**node) == depth).map(|node| (tree.location(*node), *node));
         let (_, node) = shallow.min_by(|a, b| collate::compare(&a.0, &b.0).then(a.1.cmp(&b.1)))?;
         self.queue.remove(&node);
         self.seen.insert(node);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deno_semver::{Version, VersionReq};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::spec::{Spec, SpecKind};
 use crate::model::Platform;
@@ -256,7 +256,9 @@ impl RawManifest {
         let version_text = self.version.as_str()?.to_owned();
         let engine = |name: &str, version: &Version| {
             let wanted = self.engines.get(name).and_then(Value::as_str).map(str::trim);
-            wanted.is_none_or(|range| range.is_empty() || VersionReq::parse_from_npm(range).is_ok_and(|r| admits(&r, version)))
+            wanted.is_none_or(|range| {
+                range.is_empty() || VersionReq::parse_from_npm(range).is_ok_and(|r| admits(&r, version))
+            })
         };
         let platform = target.platform;
         Some(Manifest {
@@ -304,7 +306,8 @@ impl RawManifest {
     }
 
     fn bundled(&self) -> BTreeSet<String> {
-        let list = if self.bundle_dependencies.is_null() { &self.bundled_dependencies } else { &self.bundle_dependencies };
+        let list =
+            if self.bundle_dependencies.is_null() { &self.bundled_dependencies } else { &self.bundle_dependencies };
         match list {
             Value::Bool(true) => entries(&self.dependencies).map(|(name, _)| name.to_owned()).collect(),
             Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -46,7 +46,10 @@ fn place_claim(tree: &mut Tree, claim: &Claim<'_>, explicit: bool, placed: &mut 
     }
     if tree.ancestry(target).any(|above| !tree.is_top(above) && tree.matches(above, package)) {
         let package = tree.describe(package);
-        return Err(NpmError::Unsupported { package, what: "is needed inside itself, in an endless circle of versions" });
+        return Err(NpmError::Unsupported {
+            package,
+            what: "is needed inside itself, in an endless circle of versions",
+        });
     }
     let virtual_root = tree[package].parent;
     let (name, manifest) = (tree[package].name.clone(), tree[package].manifest.clone());
@@ -177,9 +180,8 @@ fn prune_replaced(tree: &mut Tree, node: NodeId, old_deps: Vec<NodeId>) {
     for dep in old_deps {
         start.extend(gather(tree, [dep], |edge| tree[edge].to != Some(dep) && tree.is_valid(edge)));
     }
-    let junk = gather(tree, start, |edge| {
-        tree[edge].from != node && tree[edge].to != Some(node) && tree.is_valid(edge)
-    });
+    let junk =
+        gather(tree, start, |edge| tree[edge].from != node && tree[edge].to != Some(node) && tree.is_valid(edge));
     junk.into_iter().for_each(|dep| tree.detach(dep));
 }
 
