@@ -10,6 +10,7 @@ mod model;
 mod read;
 #[cfg(test)]
 mod sample;
+mod satisfy;
 mod write;
 
 pub use check::check_lockfile;
@@ -17,4 +18,5 @@ pub use error::LockError;
 pub use fingerprint::fingerprints;
 pub use model::*;
 pub use read::parse_lockfile;
+pub use satisfy::{Drift, Finding, PinName, check};
 pub use write::render_lockfile;
