@@ -41,6 +41,19 @@ pub fn human_size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A number with its digits in groups of three: `318,961`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `1 pin`, `2 pins`: a count with its noun.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -59,6 +72,11 @@ mod tests {
     fn the_nearest_name_is_near() {
         assert_eq!(nearest("packges", ["packages", "suite"]), Some("packages"));
         assert_eq!(nearest("wholly", ["packages", "suite"]), None);
+    }
+
+    #[test]
+    fn digits_stand_in_groups() {
+        assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod model;
 mod read;
 #[cfg(test)]
 mod sample;
+mod satisfy;
 mod target;
 mod write;
 
@@ -18,5 +19,6 @@ pub use error::LockError;
 pub use fingerprint::fingerprints;
 pub use model::*;
 pub use read::parse_lockfile;
+pub use satisfy::{Drift, Finding, PinName, check};
 pub use target::{pinned_upstream, python_version, upstream_version};
 pub use write::render_lockfile;

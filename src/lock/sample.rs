@@ -176,7 +176,7 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
                     ..pip_pin(text, at(*index), &["manifest"])
                 })
                 .collect();
-            if seed % 2 == 0 {
+            if seed.is_multiple_of(2) {
                 lock.base = image_base(&platforms, seed);
                 lock.images.clear();
             } else {
@@ -189,7 +189,7 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
 }
 
 fn any_apt(platform: Platform, index: usize, text: &str, at: &str) -> AptPin {
-    let architecture = if index % 2 == 0 { "all" } else { platform.architecture.as_str() };
+    let architecture = if index.is_multiple_of(2) { "all" } else { platform.architecture.as_str() };
     AptPin { platform, architecture: architecture.into(), ..apt_pin(text, at, &["essential", "manifest"]) }
 }
 

@@ -245,6 +245,11 @@ impl BlobWriter {
         self.size
     }
 
+    /// What the bytes that came so far hash to.
+    pub fn digest(&self) -> Sha256 {
+        self.hasher.clone().finish()
+    }
+
     /// Ends the blob: synced, verified against `expected` when given, renamed into place. Returns its digest and size.
     ///
     /// # Errors
@@ -263,6 +268,22 @@ impl BlobWriter {
         self.file.as_file().sync_data().map_err(FsError::new("sync", &path))?;
         self.file.persist(&path).map_err(|error| FsError::new("write", &path)(error.error))?;
         Ok((digest, self.size))
+    }
+}
+
+impl BlobWriter {
+    /// Ends the blob outside the store: its bytes are kept in `directory` under their own digest, for people to look at.
+    /// Returns the digest, the size and the file.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn quarantine(self, directory: &Path) -> Result<(Sha256, u64, PathBuf), StoreError> {
+        let digest = self.hasher.finish();
+        let path = directory.join(digest.to_string());
+        base_fs::ensure_directory(directory)?;
+        fs::copy(self.file.path(), &path).map_err(FsError::new("write", &path))?;
+        base_fs::set_mode(&path, 0o600)?;
+        Ok((digest, self.size, path))
     }
 }
 
@@ -315,6 +336,18 @@ mod tests {
         let mut writer = store.create_blob().unwrap();
         writer.write_all(b"other").unwrap();
         assert!(matches!(writer.commit(Some(&Sha256::of(b"bytes"))), Err(StoreError::Unexpected { .. })));
+        assert_eq!(store.blobs().unwrap(), []);
+        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn quarantined_bytes_are_kept_outside() {
+        let (directory, store) = store();
+        let mut writer = store.create_blob().unwrap();
+        writer.write_all(b"strange").unwrap();
+        let (digest, size, path) = writer.quarantine(&directory.path().join("quarantine")).unwrap();
+        assert_eq!((digest, size), (Sha256::of(b"strange"), 7));
+        assert_eq!(fs::read(path).unwrap(), b"strange");
         assert_eq!(store.blobs().unwrap(), []);
         assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
     }

@@ -1,0 +1,98 @@
+//! What a lock needs that the store does not have.
+
+use std::collections::BTreeSet;
+
+use crate::lock::{BaseLayer, BasePin, Lockfile};
+use crate::model::{Artifact, Platform};
+use crate::store::Store;
+
+/// What is missing. Each file stands in it once.
+#[derive(Clone, Debug, Default)]
+pub struct FetchPlan<'a> {
+    /// Files of pins: without them nothing can be built. Sorted by artifact.
+    pub artifacts: Vec<Wanted<'a>>,
+    /// Signed indexes of the archives: without them the signatures cannot be verified again. Sorted by artifact.
+    pub proofs: Vec<Wanted<'a>>,
+    /// Layers of the base image, lowest first; the image registry's client brings them.
+    pub layers: Vec<&'a BaseLayer>,
+}
+
+/// One missing file with its name for people.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The file.
+    pub artifact: &'a Artifact,
+    /// `npm:lodash 4.17.21`.
+    pub label: String,
+}
+
+/// The same, for a task that outlives the plan.
+pub(super) struct OwnedWant {
+    pub artifact: Artifact,
+    pub label: String,
+}
+
+impl Wanted<'_> {
+    pub(super) fn to_owned_want(&self) -> OwnedWant {
+        OwnedWant { artifact: self.artifact.clone(), label: self.label.clone() }
+    }
+}
+
+impl FetchPlan<'_> {
+    /// Whether nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.artifacts.is_empty() && self.proofs.is_empty() && self.layers.is_empty()
+    }
+
+    /// The size in bytes of all files but the layers.
+    pub fn bytes(&self) -> u64 {
+        self.artifacts.iter().chain(&self.proofs).map(|want| want.artifact.size).sum()
+    }
+}
+
+/// Lists what building for `platform` needs, and what verifying needs, that the store does not have.
+///
+/// A blob counts as there by its name; its bytes are verified whenever they are read.
+pub fn plan<'a>(lock: &'a Lockfile, platform: Platform, store: &Store) -> FetchPlan<'a> {
+    let pins = lock
+        .pins()
+        .filter(|pin| pin.platform == platform)
+        .map(|pin| Wanted { artifact: pin.artifact, label: format!("{}:{} {}", pin.ecosystem, pin.name, pin.version) });
+    let archives = lock.archives.iter().flat_map(|archive| {
+        let label = format!("the signed index of {} {}", archive.source, archive.suite);
+        let indexes = archive.indexes.iter().filter(move |index| is_for(index, platform));
+        std::iter::once(&archive.in_release)
+            .chain(indexes)
+            .map(move |artifact| Wanted { artifact, label: label.clone() })
+    });
+    let layers = match &lock.base {
+        BasePin::Debian { .. } => Vec::new(),
+        BasePin::Image { manifests, .. } => {
+            manifests.get(&platform).map_or(Vec::new(), |manifest| manifest.layers.iter().collect())
+        }
+    };
+    let mut seen = BTreeSet::new();
+    FetchPlan {
+        artifacts: missing(pins.collect(), store),
+        proofs: missing(archives.collect(), store),
+        layers: layers
+            .into_iter()
+            .filter(|layer| !store.contains(&layer.digest) && seen.insert(layer.digest))
+            .collect(),
+    }
+}
+
+/// Whether an index is for this platform, by the part of its path that names an architecture.
+fn is_for(index: &Artifact, platform: Platform) -> bool {
+    let own = format!("binary-{}", platform.architecture.as_str());
+    let mut parts = index.path.as_str().split('/').filter(|part| part.starts_with("binary-")).peekable();
+    parts.peek().is_none() || parts.any(|part| part == own || part == "binary-all")
+}
+
+fn missing<'a>(mut wanted: Vec<Wanted<'a>>, store: &Store) -> Vec<Wanted<'a>> {
+    let mut seen = BTreeSet::new();
+    wanted.retain(|want| !store.contains(&want.artifact.sha256));
+    wanted.sort_by(|one, other| one.artifact.cmp(other.artifact));
+    wanted.retain(|want| seen.insert(want.artifact.sha256));
+    wanted
+}
