@@ -223,7 +223,19 @@ struct Tally {
 }
 
 impl Tally {
+    /// Counts one comparison; a difference is shown at once, so that a long run need not be waited for.
     fn add(&mut self, title: &str, ours: &Result<AptSolution, AptError>, theirs: &Result<BTreeSet<String>, String>) {
+        let before = self.different.len();
+        self.compare(title, ours, theirs);
+        self.different.iter().skip(before).for_each(|difference| println!("DIFFERENT {difference}"));
+    }
+
+    fn compare(
+        &mut self,
+        title: &str,
+        ours: &Result<AptSolution, AptError>,
+        theirs: &Result<BTreeSet<String>, String>,
+    ) {
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
                 let ours: BTreeSet<String> = ours.pins.iter().map(path_of).collect();
@@ -272,29 +284,48 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Requests with their titles; in the wide run many more.
-fn requests(names: &[String]) -> Vec<(String, Vec<String>)> {
-    let mut lines: Vec<(String, Vec<String>)> = vec![("image".to_owned(), words(IMAGE))];
-    if std::env::var("OCLOCK_PARITY").as_deref() != Ok("wide") {
-        lines.extend(SAMPLE.iter().map(|line| ((*line).to_owned(), words(line))));
-        return lines;
+/// One request.
+#[derive(Clone, Debug)]
+struct Case {
+    title: String,
+    packages: Vec<String>,
+    recommends: Recommends,
+}
+
+impl Case {
+    fn new(title: &str, packages: Vec<String>) -> Self {
+        Self { title: title.to_owned(), packages, recommends: Recommends::Ignore }
+    }
+}
+
+fn is_wide() -> bool {
+    std::env::var("OCLOCK_PARITY").as_deref() == Ok("wide")
+}
+
+/// What is asked on top of a base: the sample, or in the wide run the corpus, and on the minimal base the drawn packages,
+/// every group turned round, and the corpus with Recommends as well.
+fn cases(names: &[String], base: Base) -> Vec<Case> {
+    let mut cases = vec![Case::new("image", words(IMAGE))];
+    if !is_wide() {
+        cases.extend(SAMPLE.iter().map(|line| Case::new("sample", words(line))));
+        return cases;
     }
     let corpus = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/apt.txt")).unwrap();
-    lines.extend(corpus.lines().filter(|line| !line.is_empty()).map(|line| (line.to_owned(), words(line))));
-    let seed = std::env::var("OCLOCK_PARITY_SEED").map_or(20_261_124, |seed| seed.parse().unwrap());
-    let mut draw = Draw(seed);
-    for index in 0..100 {
-        lines.push((format!("single {index}"), vec![draw.of(names).clone()]));
+    cases.extend(corpus.lines().filter(|line| !line.is_empty()).map(|line| Case::new("corpus", words(line))));
+    if base == Base::Empty {
+        return cases;
     }
-    for index in 0..30 {
-        lines.push((format!("group {index}"), (0..4).map(|_| draw.of(names).clone()).collect()));
-    }
-    for (title, packages) in lines.clone().into_iter().filter(|(_, packages)| packages.len() > 1) {
-        let mut permuted = packages;
-        permuted.reverse();
-        lines.push((format!("{title} reversed"), permuted));
-    }
-    lines
+    let follow = cases.clone().into_iter().map(|case| Case { recommends: Recommends::Follow, ..case });
+    let follow: Vec<Case> = follow.collect();
+    let mut draw = Draw(std::env::var("OCLOCK_PARITY_SEED").map_or(20_261_124, |seed| seed.parse().unwrap()));
+    cases.extend((0..100).map(|_| Case::new("single", vec![draw.of(names).clone()])));
+    cases.extend((0..30).map(|_| Case::new("group", (0..4).map(|_| draw.of(names).clone()).collect())));
+    let turned: Vec<Case> = cases
+        .iter()
+        .filter(|case| case.packages.len() > 1)
+        .map(|case| Case::new("turned", case.packages.iter().rev().cloned().collect()))
+        .collect();
+    cases.into_iter().chain(turned).chain(follow).collect()
 }
 
 /// A small generator with a fixed seed (Knuth's MMIX constants): the same draw everywhere.
@@ -310,7 +341,6 @@ impl Draw {
 #[test]
 fn the_same_files_as_apt() {
     let parity = Parity::new();
-    let wide = std::env::var("OCLOCK_PARITY").as_deref() == Ok("wide");
     let base = parity.ours(&[], Recommends::Ignore, None).unwrap();
     let lists = parity.lists(&base);
     let minimal = parity.status(&base);
@@ -331,16 +361,14 @@ fn the_same_files_as_apt() {
     for (what, status) in [(Base::Empty, ""), (Base::Minimal, minimal.as_str())] {
         let oracle = Oracle::new(&parity, what, status, &lists);
         let mut tally = Tally::default();
-        let kinds: &[Recommends] = if wide { &[Recommends::Ignore, Recommends::Follow] } else { &[Recommends::Ignore] };
-        for (title, packages) in requests(&names) {
-            for recommends in kinds {
-                let installed = (what == Base::Minimal).then_some(status);
-                let ours = parity.ours(&packages, *recommends, installed);
-                let mut asked = if what == Base::Empty { essential.clone() } else { Vec::new() };
-                asked.extend(packages.iter().cloned());
-                let theirs = oracle.ask(&asked, *recommends);
-                tally.add(&format!("{what:?} {recommends:?} {title}: {}", packages.join(" ")), &ours, &theirs);
-            }
+        for case in cases(&names, what) {
+            let installed = (what == Base::Minimal).then_some(status);
+            let ours = parity.ours(&case.packages, case.recommends, installed);
+            let mut asked = if what == Base::Empty { essential.clone() } else { Vec::new() };
+            asked.extend(case.packages.iter().cloned());
+            let theirs = oracle.ask(&asked, case.recommends);
+            let title = format!("{what:?} {:?} {}: {}", case.recommends, case.title, case.packages.join(" "));
+            tally.add(&title, &ours, &theirs);
         }
         tally.finish(&format!("{what:?}"));
     }
