@@ -45,7 +45,7 @@ macro_rules! fields {
 }
 
 fields! {
-    package = 0, version = 1, architecture = 2, source = 3, essential = 4, protected = 5, priority = 7,
+    package = 0, version = 1, architecture = 2, source = 3, essential = 4, protected = 5, multi_arch = 6, priority = 7,
     status = 8, pre_depends = 9, depends = 10, conflicts = 11, breaks = 12, recommends = 13, provides = 17,
     filename = 18, size = 19, sha256 = 20, important = 21,
 }

@@ -126,7 +126,7 @@ impl<'a> Universe<'a> {
         text: &'a str,
         origin: Origin,
         priority: u16,
-        provides: &mut Vec<(VersionId, &'a str)>,
+        provides: &mut Vec<VersionId>,
     ) -> Result<(), BadStanza> {
         let stanza = Stanza::parse(text);
         let bad = |why| BadStanza { package: stanza.package().to_owned(), why };
@@ -153,8 +153,8 @@ impl<'a> Universe<'a> {
         if origin == Origin::Installed {
             entry.installed = Some(id);
         }
-        if !stanza.provides().is_empty() {
-            provides.push((id, stanza.provides()));
+        if !stanza.provides().is_empty() || is_allowed(&stanza) {
+            provides.push(id);
         }
         Ok(())
     }
@@ -197,20 +197,27 @@ impl<'a> Universe<'a> {
         version::compare(self.version(left).version, self.version(right).version).is_gt()
     }
 
-    fn index_provides(&mut self, provides: Vec<(VersionId, &'a str)>) {
+    /// What each stanza provides by itself, and `name:any` for what other architectures may use.
+    fn index_provides(&mut self, provides: Vec<VersionId>) {
         self.providers = vec![Vec::new(); self.packages.len()];
-        for (version, field) in provides {
-            for provided in relation::list(field, self.architecture) {
-                let Some(name) = self.ids.get(provided.name) else { continue };
-                let provided_as = match provided.bound {
-                    None => None,
-                    Some((relation::Operator::Equal, as_version)) => Some(as_version),
-                    Some(_) => continue,
-                };
-                if *name != self.version(version).package {
-                    self.providers[name.index()].push(Provider { version, provided: provided_as });
+        for version in provides {
+            let stanza = self.stanza(version);
+            for provided in relation::list(stanza.provides(), self.architecture) {
+                match provided.bound {
+                    None => self.add_provider(provided.name, version, None),
+                    Some((relation::Operator::Equal, at)) => self.add_provider(provided.name, version, Some(at)),
+                    Some(_) => {}
                 }
             }
+            if is_allowed(&stanza) {
+                self.add_provider(&format!("{}:any", stanza.package()), version, Some(stanza.version()));
+            }
+        }
+    }
+
+    fn add_provider(&mut self, name: &str, version: VersionId, provided: Option<&'a str>) {
+        if let Some(name) = self.ids.get(name) {
+            self.providers[name.index()].push(Provider { version, provided });
         }
     }
 
@@ -284,6 +291,11 @@ impl<'a> Universe<'a> {
     pub(super) fn all_installed(&self) -> impl Iterator<Item = VersionId> {
         self.packages.iter().filter_map(|package| package.installed)
     }
+}
+
+/// Whether packages of other architectures may use it when they say `name:any`.
+fn is_allowed(stanza: &Stanza<'_>) -> bool {
+    stanza.multi_arch() == "allowed"
 }
 
 /// Whether dpkg counts it as installed.
