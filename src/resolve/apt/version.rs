@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn the_order_is_that_of_dpkg() {
+        let table = include_str!("testdata/versions.txt");
+        assert_eq!(table.lines().count(), 2000);
+        for line in table.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let expected = match words[1] {
+                "<" => Ordering::Less,
+                ">" => Ordering::Greater,
+                _ => Ordering::Equal,
+            };
+            assert_eq!(compare(words[0], words[2]), expected, "{line}");
+        }
+    }
+
+    #[test]
     fn patterns_match_whole_versions() {
         for (pattern, text) in [("20.*", "20.19.2+dfsg-1"), ("*", ""), ("1.?", "1.2"), ("*-1", "1-1-1"), ("1", "1")] {
             assert!(matches(pattern, text), "{pattern} {text}");
