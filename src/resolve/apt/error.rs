@@ -68,6 +68,16 @@ pub enum AptError {
         /// What came.
         found: (Sha256, u64),
     },
+    /// A kept InRelease is not the one that the lock speaks of.
+    #[error("`{path}` of `{name}` is not what the lock says: {why}")]
+    OtherArchive {
+        /// The source.
+        name: SourceName,
+        /// The InRelease or index, below the source.
+        path: String,
+        /// What differs.
+        why: &'static str,
+    },
     /// An index or a status file cannot be read.
     #[error("could not read `{path}`: {why}")]
     BadIndex {
@@ -112,7 +122,7 @@ impl Explain for AptError {
             Self::Signature { source, .. } => source.kind(),
             Self::Release { source, .. } => source.kind(),
             Self::Keyring { .. } => Kind::Asked,
-            Self::OtherIndex { .. } | Self::Unlisted { .. } => Kind::Distrust,
+            Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } => Kind::Distrust,
             Self::BadIndex { .. } | Self::BadRecord { .. } => Kind::Unable,
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),
