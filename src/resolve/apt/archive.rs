@@ -11,7 +11,7 @@ use super::signature::Keyring;
 use crate::base::archive::decompress;
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::lock::ArchivePin;
-use crate::model::{Artifact, ArtifactPath, Hasher, Sha256};
+use crate::model::{Artifact, ArtifactPath, Hasher, Sha256, SourceName};
 use crate::source::Source;
 use crate::store::Store;
 
@@ -51,10 +51,10 @@ impl SuiteRequest<'_> {
         let name = &self.source.name;
         let path = release_path(self.suite);
         let answer = fetch_from_any(self.source, http, &path, RELEASE_LIMIT).await;
-        let bytes = answer.map_err(|source| AptError::Fetch { name: name.clone(), path: path.clone(), source })?;
+        let bytes = answer.map_err(|error| unreachable_file(name, &path, error))?;
         let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
         let verified = self.keyring.verify(&bytes, self.now).map_err(signature)?;
-        let refused = |source| AptError::Release { name: name.clone(), path: path.clone(), source };
+        let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
         let release = Release::parse(&verified.text).map_err(refused)?;
         release.check(self.suite, self.now).map_err(refused)?;
         let mut wanted = Vec::new();
@@ -123,14 +123,18 @@ impl SuiteRequest<'_> {
         if release.by_hash && matches!(&answer, Err(error) if error.is_not_found()) {
             answer = fetch_from_any(self.source, http, path, listed.size).await;
         }
-        let bytes = answer.map_err(|source| AptError::Fetch { name: name.clone(), path: path.to_owned(), source })?;
+        let bytes = answer.map_err(|error| unreachable_file(name, path, error))?;
         let found = (Sha256::of(&bytes), bytes.len() as u64);
         if found != (listed.sha256, listed.size) {
-            let listed = (listed.sha256, listed.size);
+            let (listed, found) = (Box::new((listed.sha256, listed.size)), Box::new(found));
             return Err(AptError::OtherIndex { name: name.clone(), path: path.to_owned(), listed, found });
         }
         Ok(bytes)
     }
+}
+
+fn unreachable_file(name: &SourceName, path: &str, error: HttpError) -> AptError {
+    AptError::Fetch { name: name.clone(), path: path.to_owned(), source: Box::new(error) }
 }
 
 /// A suite's InRelease, below its source.

@@ -43,7 +43,7 @@ fn verify_archive(
     let name = &archive.source;
     let path = archive.in_release.path.to_string();
     let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
-    let refused = |source| AptError::Release { name: name.clone(), path: path.clone(), source };
+    let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
     let bundled;
     let keyring = match keyrings.get(name) {
         Some(keyring) => keyring,
@@ -73,8 +73,8 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
         Some(listed) => Err(AptError::OtherIndex {
             name: archive.source.clone(),
             path: index.path.to_string(),
-            listed: (listed.sha256, listed.size),
-            found: (index.sha256, index.size),
+            listed: Box::new((listed.sha256, listed.size)),
+            found: Box::new((index.sha256, index.size)),
         }),
         None => Err(AptError::OtherArchive {
             name: archive.source.clone(),

@@ -23,7 +23,7 @@ pub enum AptError {
         path: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A suite's InRelease is not signed as it must be.
     #[error("`{path}` of `{name}` is not to be trusted")]
@@ -45,7 +45,7 @@ pub enum AptError {
         path: String,
         /// Why.
         #[source]
-        source: ReleaseError,
+        source: Box<ReleaseError>,
     },
     /// A keyring could not be read.
     #[error("could not read the keyring of `{name}`")]
@@ -64,9 +64,9 @@ pub enum AptError {
         /// The index, below the source.
         path: String,
         /// What is listed: digest and size in bytes.
-        listed: (Sha256, u64),
+        listed: Box<(Sha256, u64)>,
         /// What came.
-        found: (Sha256, u64),
+        found: Box<(Sha256, u64)>,
     },
     /// A kept InRelease is not the one that the lock speaks of.
     #[error("`{path}` of `{name}` is not what the lock says: {why}")]

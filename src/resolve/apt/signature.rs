@@ -157,7 +157,7 @@ impl Keyring {
                 signature.verify(&key.primary_key, text).map_err(|_| SignatureError::Wrong { key: name.clone() })?;
                 return Ok(check_primary(key, signature, as_of).map(|()| name));
             }
-            for subkey in key.public_subkeys.iter().filter(|subkey| is_issuer(signature, &subkey.key)) {
+            if let Some(subkey) = key.public_subkeys.iter().find(|subkey| is_issuer(signature, &subkey.key)) {
                 signature.verify(&subkey.key, text).map_err(|_| SignatureError::Wrong { key: name.clone() })?;
                 let usable = check_primary_at(key, as_of).and_then(|()| check_subkey(key, subkey, signature, as_of));
                 return Ok(usable.map(|()| name));
