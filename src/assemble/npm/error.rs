@@ -89,7 +89,9 @@ impl Explain for NpmAssembleError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::ForeignPlace { .. } | Self::ScriptChanged { .. } => vec!["run `oclock update` to choose and lock again".into()],
+            Self::ForeignPlace { .. } | Self::ScriptChanged { .. } => {
+                vec!["run `oclock update` to choose and lock again".into()]
+            }
             Self::BinConflict { .. } => vec!["leave one of the two out of `[npm.packages]`".into()],
             Self::Store(error) => error.hints(),
             _ => Vec::new(),

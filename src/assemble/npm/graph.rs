@@ -55,8 +55,12 @@ struct Edge {
 }
 
 /// The reach of each package, by location (`node_modules/a/node_modules/b`). `wishes` are the root's dependencies.
-pub(super) fn reach(packages: &BTreeMap<String, Installed>, wishes: &BTreeMap<String, String>) -> BTreeMap<String, Reach> {
-    let mut reached: BTreeMap<String, Reach> = packages.keys().map(|location| (location.clone(), Reach::NONE)).collect();
+pub(super) fn reach(
+    packages: &BTreeMap<String, Installed>,
+    wishes: &BTreeMap<String, String>,
+) -> BTreeMap<String, Reach> {
+    let mut reached: BTreeMap<String, Reach> =
+        packages.keys().map(|location| (location.clone(), Reach::NONE)).collect();
     let mut queue = vec![(String::new(), Reach::ROOT)];
     while let Some((location, reach)) = queue.pop() {
         let edges = match packages.get(&location) {
@@ -93,7 +97,8 @@ fn resolve(packages: &BTreeMap<String, Installed>, location: &str, name: &str) -
 }
 
 fn edges(manifest: &Value) -> Vec<Edge> {
-    let names = |key: &str| manifest.get(key).and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.clone());
+    let names =
+        |key: &str| manifest.get(key).and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.clone());
     let is_optional_peer = |name: &str| {
         let meta = manifest.get("peerDependenciesMeta").and_then(|meta| meta.get(name)?.get("optional"));
         meta.is_some_and(|flag| flag != &Value::Bool(false) && !flag.is_null())

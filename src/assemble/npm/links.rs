@@ -12,7 +12,9 @@ pub(super) fn commands(manifest: &Value) -> Vec<(String, String)> {
             None => Vec::new(),
         },
         Some(Value::Array(files)) => files.iter().filter_map(Value::as_str).map(|file| (file, file)).collect(),
-        Some(Value::Object(bins)) => bins.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?))).collect(),
+        Some(Value::Object(bins)) => {
+            bins.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?))).collect()
+        }
         _ => Vec::new(),
     };
     let mut commands: Vec<(String, String)> = Vec::new();
@@ -31,13 +33,9 @@ pub(super) fn commands(manifest: &Value) -> Vec<(String, String)> {
     commands
 }
 
-/// A package's manual pages: link below `share/man` → file, relative to the package.
+/// A package's manual pages: link below `share/man` → file, relative to the package. Like npm, only from a list.
 pub(super) fn manuals(manifest: &Value) -> BTreeMap<String, String> {
-    let files: Vec<&str> = match manifest.get("man") {
-        Some(Value::String(file)) => vec![file],
-        Some(Value::Array(files)) => files.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
+    let files = manifest.get("man").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let link = |file: &str| {
         let file = clean(&clean(file).replace(['\\', ':'], "/"));
         let base = file.rsplit('/').next()?.to_owned();
@@ -45,7 +43,7 @@ pub(super) fn manuals(manifest: &Value) -> BTreeMap<String, String> {
         let is_section = !section.is_empty() && section.bytes().all(|byte| byte.is_ascii_digit());
         is_section.then(|| (format!("man{section}/{base}"), file.clone()))
     };
-    files.into_iter().filter_map(link).collect()
+    files.filter_map(link).collect()
 }
 
 /// A path as if its directory were the root: what steps upwards stays inside.
@@ -89,6 +87,7 @@ mod tests {
     fn manual_pages_need_a_section() {
         let found = manuals(&json!({"man": ["man/a.1", "/b.7.gz", "../c.txt"]}));
         let expected = [("man1/a.1", "man/a.1"), ("man7/b.7.gz", "b.7.gz")];
+        assert!(manuals(&json!({"man": "man/a.1"})).is_empty());
         assert_eq!(found, expected.map(|(link, file)| (link.to_owned(), file.to_owned())).into());
     }
 

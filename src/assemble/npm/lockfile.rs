@@ -88,7 +88,8 @@ fn entry(location: &str, package: &Installed, reach: Option<Reach>) -> Value {
     let flags = reach.map_or([false; 3], |reach| {
         [reach.extraneous, reach.peer && !reach.extraneous, reach.optional && !reach.extraneous]
     });
-    let flags = ["extraneous", "peer", "optional"].into_iter().zip(flags).chain([("hasInstallScript", package.has_scripts)]);
+    let flags =
+        ["extraneous", "peer", "optional"].into_iter().zip(flags).chain([("hasInstallScript", package.has_scripts)]);
     flags.filter(|(_, is_set)| *is_set).for_each(|(flag, _)| drop(entry.insert(flag.into(), true.into())));
     Value::Object(entry)
 }
@@ -120,8 +121,13 @@ fn normalise(manifest: &mut Value) {
         }
         _ => {}
     }
-    let optional: Vec<String> =
-        manifest.get("optionalDependencies").and_then(Value::as_object).into_iter().flatten().map(|(n, _)| n.clone()).collect();
+    let optional: Vec<String> = manifest
+        .get("optionalDependencies")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(n, _)| n.clone())
+        .collect();
     if let Some(dependencies) = manifest.get_mut("dependencies").and_then(Value::as_object_mut) {
         dependencies.retain(|name, _| !optional.contains(name));
     }

@@ -184,9 +184,10 @@ impl<W: Write> Layer<'_, W> {
         self.directory(place)?;
         let is_other_place = |path: &str| {
             let absolute = format!("{place}/{path}");
-            path.match_indices('/').map(|(at, _)| &absolute[..place.len() + 1 + at]).chain([&*absolute]).any(|above| {
-                root.places.contains_key(above)
-            })
+            path.match_indices('/')
+                .map(|(at, _)| &absolute[..place.len() + 1 + at])
+                .chain([&*absolute])
+                .any(|above| root.places.contains_key(above))
         };
         package.directories.retain(|path| !is_other_place(path));
         package.files.retain(|path, _| !is_other_place(path));
@@ -267,7 +268,9 @@ impl<W: Write> Layer<'_, W> {
             self.parents(path)?;
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
             let target = links::relative(directory, &link.target);
-            self.out.symlink(in_tar(path), &TarMeta::root(0o777), OsStr::new(&target)).map_err(NpmAssembleError::Write)?;
+            self.out
+                .symlink(in_tar(path), &TarMeta::root(0o777), OsStr::new(&target))
+                .map_err(NpmAssembleError::Write)?;
             if root.is_global_top(&link.location) {
                 self.tree.roots.push(path.to_owned());
             }

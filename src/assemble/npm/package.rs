@@ -225,7 +225,13 @@ impl Reader {
         Some(path)
     }
 
-    fn keep(&mut self, package: &mut Package, path: String, number: usize, entry: &mut Entry<'_, '_>) -> io::Result<()> {
+    fn keep(
+        &mut self,
+        package: &mut Package,
+        path: String,
+        number: usize,
+        entry: &mut Entry<'_, '_>,
+    ) -> io::Result<()> {
         let size = entry.size();
         let mode = ((entry.header().mode()? | 0o666) & 0o777 & !0o022) | 0o600;
         let manifest_of = manifest_directory(&path);
@@ -318,7 +324,12 @@ mod tests {
             manifest_directory("node_modules/@s/b/node_modules/c/package.json"),
             Some("node_modules/@s/b/node_modules/c")
         );
-        for other in ["lib/package.json", "node_modules/package.json", "node_modules/a/lib/package.json", "node_modules/@s/package.json"] {
+        for other in [
+            "lib/package.json",
+            "node_modules/package.json",
+            "node_modules/a/lib/package.json",
+            "node_modules/@s/package.json",
+        ] {
             assert_eq!(manifest_directory(other), None, "{other}");
         }
     }

@@ -54,15 +54,14 @@ pub(super) struct Answer {
 }
 
 /// Asks whether a claim can be met in `target`.
-pub(super) fn can_place(tree: &Tree, claim: &Claim<'_>, target: NodeId, explicit: bool) -> Answer {
-    Question { tree, claim, target, explicit, path: &[] }.answer()
+pub(super) fn can_place(tree: &Tree, claim: &Claim<'_>, target: NodeId) -> Answer {
+    Question { tree, claim, target, path: &[] }.answer()
 }
 
 struct Question<'a> {
     tree: &'a Tree,
     claim: &'a Claim<'a>,
     target: NodeId,
-    explicit: bool,
     path: &'a [NodeId],
 }
 
@@ -87,7 +86,9 @@ impl Question<'_> {
         }
         match current {
             Some(current) => self.beside(current),
-            None if of_target.is_some_and(|other| other != edge && !tree.satisfies(package, other)) => both(Verdict::Conflict),
+            None if of_target.is_some_and(|other| other != edge && !tree.satisfies(package, other)) => {
+                both(Verdict::Conflict)
+            }
             None => self.in_free_place(),
         }
     }
@@ -99,7 +100,9 @@ impl Question<'_> {
             && let Some(visible) = tree.resolve(self.target, &tree[edge].wish.key)
         {
             let would_break = |edge: &EdgeId| {
-                tree.is_descendant(tree[*edge].from, self.target) && tree.is_valid(*edge) && !tree.satisfies(package, *edge)
+                tree.is_descendant(tree[*edge].from, self.target)
+                    && tree.is_valid(*edge)
+                    && !tree.satisfies(package, *edge)
             };
             if tree.edges_in(visible).iter().any(would_break) {
                 return both(Verdict::Conflict);
@@ -117,7 +120,7 @@ impl Question<'_> {
         let is_override = !tree.satisfies(package, edge);
         let serves = tree.satisfies(current, edge);
         if tree.matches(package, current) && (serves || is_override) {
-            return both(if self.explicit { Verdict::Replace } else { Verdict::Keep });
+            return both(Verdict::Keep);
         }
         let versions = (&tree[package].manifest.version, &tree[current].manifest.version);
         let is_newer = matches!(versions, (Some(new), Some(old)) if new >= old);
@@ -127,7 +130,7 @@ impl Question<'_> {
         if asked && self.with_peers(Verdict::Replace) != Verdict::Conflict {
             return both(Verdict::Replace);
         }
-        if serves && (!self.explicit || prefers_dedupe) {
+        if serves {
             return both(Verdict::Keep);
         }
         let asked = asked || replaceable && prefers_dedupe;
@@ -150,16 +153,19 @@ impl Question<'_> {
         let Some(virtual_root) = tree[package].parent else { return false };
         let peers = tree[virtual_root].children.values().map(|peer| &*tree[*peer].name).collect();
         peer_entry_sets(tree, current).into_iter().all(|(entry, members)| {
-            let Some(first) = tree[entry].to.filter(|_| entry != edge && entry != self.claim.entry()) else { return true };
+            let Some(first) = tree[entry].to.filter(|_| entry != edge && entry != self.claim.entry()) else {
+                return true;
+            };
             let replacement = tree[virtual_root].children.get(&tree[entry].wish.key).copied();
             let gives_way = match replacement {
                 Some(replacement) => can_replace(tree, replacement, first, &peers),
                 None => self.agrees_with_set(first, virtual_root),
             };
-            gives_way || members.iter().all(|member| {
-                let deepest = deepest_target(tree, tree[entry].from, &tree[*member].name.to_lowercase());
-                deepest != self.target && !tree.is_descendant(self.target, deepest)
-            })
+            gives_way
+                || members.iter().all(|member| {
+                    let deepest = deepest_target(tree, tree[entry].from, &tree[*member].name.to_lowercase());
+                    deepest != self.target && !tree.is_descendant(self.target, deepest)
+                })
         })
     }
 
@@ -170,7 +176,9 @@ impl Question<'_> {
         let mut next = 0;
         while let Some(peer) = walk.get(next).copied() {
             next += 1;
-            for edge in tree.edges_out(peer).into_iter().filter(|edge| tree[*edge].wish.kind.is_peer() && tree.is_valid(*edge)) {
+            for edge in
+                tree.edges_out(peer).into_iter().filter(|edge| tree[*edge].wish.kind.is_peer() && tree.is_valid(*edge))
+            {
                 match (tree[virtual_root].children.get(&tree[edge].wish.key), tree[edge].to) {
                     (Some(replacement), _) if !tree.satisfies(*replacement, edge) => return false,
                     (None, Some(to)) if !walk.contains(&to) => walk.push(to),
@@ -191,7 +199,7 @@ impl Question<'_> {
             };
             let target = deepest_target(tree, self.target, &tree[peer].name.to_lowercase());
             let claim = Claim { package: peer, edge, parent: Some(self.claim) };
-            let question = Question { tree, claim: &claim, target, explicit: false, path: &path };
+            let question = Question { tree, claim: &claim, target, path: &path };
             question.answer().whole == Verdict::Conflict
         });
         if conflict { Verdict::Conflict } else { verdict }

@@ -15,7 +15,9 @@ fn weight(byte: u8) -> usize {
     let before = BEFORE_LETTERS.len();
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' => before + 1 + usize::from(byte.to_ascii_lowercase()),
-        _ => BEFORE_LETTERS.iter().position(|other| *other == byte).map_or(before + 256 + usize::from(byte), |at| at + 1),
+        _ => {
+            BEFORE_LETTERS.iter().position(|other| *other == byte).map_or(before + 256 + usize::from(byte), |at| at + 1)
+        }
     }
 }
 

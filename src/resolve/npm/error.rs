@@ -119,7 +119,7 @@ pub enum NpmError {
         package: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A tarball is not what the registry says.
     #[error("the tarball of `{}` is not the one that the registry vouches for", sanitize(package))]
@@ -178,7 +178,9 @@ impl Explain for NpmError {
     fn kind(&self) -> Kind {
         match self {
             Self::NodeVersion { .. } | Self::UnknownOmit { .. } | Self::NeededOmit { .. } => Kind::Asked,
-            Self::Mismatch { .. } | Self::NoIntegrity { .. } | Self::ForeignTarball { .. } | Self::Value(_) => Kind::Distrust,
+            Self::Mismatch { .. } | Self::NoIntegrity { .. } | Self::ForeignTarball { .. } | Self::Value(_) => {
+                Kind::Distrust
+            }
             Self::Store(error) => error.kind(),
             _ => Kind::Unable,
         }
@@ -187,7 +189,9 @@ impl Explain for NpmError {
     fn evidence(&self) -> Vec<String> {
         let chain = |chain: &[String]| match chain {
             [] => Vec::new(),
-            links => vec![format!("asked by  {}", links.iter().map(|link| sanitize(link)).collect::<Vec<_>>().join(" → "))],
+            links => {
+                vec![format!("asked by  {}", links.iter().map(|link| sanitize(link)).collect::<Vec<_>>().join(" → "))]
+            }
         };
         match self {
             Self::UnknownPackage { chain: links, .. }
@@ -223,9 +227,14 @@ impl Explain for NpmError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoSource => vec!["set a registry in `.npmrc` or `[sources]`; `oclock info` shows what was found".into()],
+            Self::NoSource => {
+                vec!["set a registry in `.npmrc` or `[sources]`; `oclock info` shows what was found".into()]
+            }
             Self::UnknownPackage { .. } => {
-                vec!["look up the package's registered name in its own documentation; it may differ from its command".into()]
+                vec![
+                    "look up the package's registered name in its own documentation; it may differ from its command"
+                        .into(),
+                ]
             }
             Self::Elsewhere { .. } => {
                 vec!["ask for a published version of it; if it is optional, it can be left out in `[npm] omit`".into()]

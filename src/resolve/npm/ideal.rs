@@ -61,7 +61,8 @@ impl Planner<'_> {
         let seen = &self.seen;
         self.queue.retain(|node| tree.is_real(*node) && !seen.contains(node));
         let depth = self.queue.iter().map(|node| tree.depth(*node)).min()?;
-        let shallow = self.queue.iter().filter(|node| tree.depth(**node) == depth).map(|node| (tree.location(*node), *node));
+        let shallow =
+            self.queue.iter().filter(|node| tree.depth(**node) == depth).map(|node| (tree.location(*node), *node));
         let (_, node) = shallow.min_by(|a, b| collate::compare(&a.0, &b.0).then(a.1.cmp(&b.1)))?;
         self.queue.remove(&node);
         self.seen.insert(node);
@@ -82,7 +83,7 @@ impl Planner<'_> {
         }
         tasks.sort_by(|a, b| collate::compare(&self.tree[a.0].wish.name, &self.tree[b.0].wish.name));
         for (edge, package) in tasks {
-            for placed in place(&mut self.tree, package, edge, false)? {
+            for placed in place(&mut self.tree, package, edge)? {
                 self.after_placing(placed);
             }
         }
@@ -249,7 +250,7 @@ impl Planner<'_> {
 
     /// Queues the new node and all who are no longer content.
     fn after_placing(&mut self, placed: Placed) {
-        let Placed { node, edge, disturbed, .. } = placed;
+        let Placed { node, edge, disturbed } = placed;
         if self.tree[node].absence.is_some() {
             self.failed.insert(node);
         }
@@ -313,7 +314,7 @@ impl Planner<'_> {
                         chain: self.tree.chain(node),
                     });
                 }
-            } else if !self.tree[node].inert && !(fits && self.tree[node].manifest.engines_fit()) {
+            } else if !(self.tree[node].inert || fits && self.tree[node].manifest.engines_fit()) {
                 optional_set(&self.tree, node).into_iter().for_each(|member| self.tree.set_inert(member));
             }
         }

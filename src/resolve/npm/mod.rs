@@ -105,11 +105,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// See [`NpmError`].
-pub async fn plan(
-    request: &NpmRequest<'_>,
-    sources: &[&Source],
-    http: &HttpClient,
-) -> Result<Vec<NpmPlace>, NpmError> {
+pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Vec<NpmPlace>, NpmError> {
     let registry = registry_for(request, sources, http)?;
     let plan = plan_all(request, &registry).await;
     registry.stop();
@@ -167,9 +163,7 @@ fn optional_names(tree: &Tree, node: tree::NodeId) -> Vec<String> {
 /// A package that is left out by name must not be needed by another way.
 fn check_needed(tree: &Tree, omit: &BTreeSet<String>) -> Result<(), NpmError> {
     match tree.installed().into_iter().find(|node| !tree[*node].inert && omit.contains(&tree[*node].manifest.name)) {
-        Some(node) => {
-            Err(NpmError::NeededOmit { name: tree[node].manifest.name.clone(), chain: tree.chain(node) })
-        }
+        Some(node) => Err(NpmError::NeededOmit { name: tree[node].manifest.name.clone(), chain: tree.chain(node) }),
         None => Ok(()),
     }
 }

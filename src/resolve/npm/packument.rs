@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deno_semver::{Version, VersionReq};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::spec::{Spec, SpecKind};
 use crate::model::Platform;
@@ -158,7 +158,6 @@ struct RawManifest {
 
 #[derive(Deserialize)]
 struct RawPackument {
-    name: String,
     #[serde(rename = "dist-tags", default)]
     tags: BTreeMap<String, String>,
     #[serde(default)]
@@ -168,8 +167,6 @@ struct RawPackument {
 /// All versions of a package.
 #[derive(Debug)]
 pub(super) struct Packument {
-    /// Its name.
-    pub name: String,
     tags: BTreeMap<String, String>,
     versions: BTreeMap<String, Box<RawValue>>,
     read: Mutex<BTreeMap<String, Option<Arc<Manifest>>>>,
@@ -178,8 +175,8 @@ pub(super) struct Packument {
 impl Packument {
     /// Reads the registry's answer.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let RawPackument { name, tags, versions } = serde_json::from_slice(bytes)?;
-        Ok(Self { name, tags, versions, read: Mutex::default() })
+        let RawPackument { tags, versions } = serde_json::from_slice(bytes)?;
+        Ok(Self { tags, versions, read: Mutex::default() })
     }
 
     /// The tags and versions, for a message: tags first, then the newest versions.
@@ -256,7 +253,9 @@ impl RawManifest {
         let version_text = self.version.as_str()?.to_owned();
         let engine = |name: &str, version: &Version| {
             let wanted = self.engines.get(name).and_then(Value::as_str).map(str::trim);
-            wanted.is_none_or(|range| range.is_empty() || VersionReq::parse_from_npm(range).is_ok_and(|r| admits(&r, version)))
+            wanted.is_none_or(|range| {
+                range.is_empty() || VersionReq::parse_from_npm(range).is_ok_and(|r| admits(&r, version))
+            })
         };
         let platform = target.platform;
         Some(Manifest {
@@ -304,7 +303,8 @@ impl RawManifest {
     }
 
     fn bundled(&self) -> BTreeSet<String> {
-        let list = if self.bundle_dependencies.is_null() { &self.bundled_dependencies } else { &self.bundle_dependencies };
+        let list =
+            if self.bundle_dependencies.is_null() { &self.bundled_dependencies } else { &self.bundle_dependencies };
         match list {
             Value::Bool(true) => entries(&self.dependencies).map(|(name, _)| name.to_owned()).collect(),
             Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

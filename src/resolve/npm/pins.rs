@@ -33,10 +33,11 @@ impl Plan {
             }
             let manifest = tree[node].manifest.clone();
             let identity = manifest.identity().unwrap_or_default().to_owned();
-            let planned = self.0.entry((manifest.name.clone(), manifest.version_text.clone(), identity)).or_insert_with(|| {
-                let (places, required_by, bundled) = Default::default();
-                Planned { manifest: manifest.clone(), places, required_by, bundled }
-            });
+            let planned =
+                self.0.entry((manifest.name.clone(), manifest.version_text.clone(), identity)).or_insert_with(|| {
+                    let (places, required_by, bundled) = Default::default();
+                    Planned { manifest: manifest.clone(), places, required_by, bundled }
+                });
             planned.places.insert(format!("{root}/{}", tree.location(node)));
             planned.required_by.extend(askers(tree, node, root));
             let is_unmet = |name: &&String| tree.resolve(node, &name.to_lowercase()).is_none();

@@ -83,9 +83,8 @@ impl Registry {
     /// The one source that a package is bound to.
     pub fn source_of(&self, package: &str) -> &Source {
         let scope = package.split_once('/').map(|(scope, _)| format!("{scope}/*"));
-        let is_bound = |source: &&Source| {
-            source.packages.iter().any(|bound| bound == package || Some(bound) == scope.as_ref())
-        };
+        let is_bound =
+            |source: &&Source| source.packages.iter().any(|bound| bound == package || Some(bound) == scope.as_ref());
         self.0.sources.iter().skip(1).find(is_bound).unwrap_or(&self.0.sources[0])
     }
 

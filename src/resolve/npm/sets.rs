@@ -35,7 +35,11 @@ impl Walk {
 }
 
 /// Those of `start` and their dependencies that nothing outside the set needs; edges that do not pass `counts` do not count.
-pub(super) fn gather(tree: &Tree, start: impl IntoIterator<Item = NodeId>, counts: impl Fn(EdgeId) -> bool) -> Vec<NodeId> {
+pub(super) fn gather(
+    tree: &Tree,
+    start: impl IntoIterator<Item = NodeId>,
+    counts: impl Fn(EdgeId) -> bool,
+) -> Vec<NodeId> {
     let mut order = Walk::from(start).run(|node, walk| {
         for edge in tree.edges_out(node) {
             if let Some(to) = tree[edge].to.filter(|_| counts(edge)) {
@@ -47,7 +51,8 @@ pub(super) fn gather(tree: &Tree, start: impl IntoIterator<Item = NodeId>, count
     loop {
         let before = order.len();
         order.retain(|node| {
-            let needed = tree.edges_in(*node).into_iter().any(|edge| !inside.contains(&tree[edge].from) && counts(edge));
+            let needed =
+                tree.edges_in(*node).into_iter().any(|edge| !inside.contains(&tree[edge].from) && counts(edge));
             if needed {
                 inside.remove(node);
             }
@@ -75,7 +80,11 @@ pub(super) fn peer_entry_sets(tree: &Tree, node: NodeId) -> Vec<(EdgeId, Vec<Nod
             }
             let set = Walk::from([peer]).run(|peer, walk| {
                 let is_peer = |edge: &EdgeId| tree[*edge].wish.kind.is_peer() && tree.is_valid(*edge);
-                tree.edges_out(peer).into_iter().filter(is_peer).filter_map(|edge| tree[edge].to).for_each(|to| walk.add(to));
+                tree.edges_out(peer)
+                    .into_iter()
+                    .filter(is_peer)
+                    .filter_map(|edge| tree[edge].to)
+                    .for_each(|to| walk.add(to));
             });
             if set.contains(&node) {
                 sets.push((edge, set));
@@ -153,7 +162,5 @@ pub(super) fn optional_set(tree: &Tree, node: NodeId) -> Vec<NodeId> {
         }
     });
     let inside: BTreeMap<NodeId, ()> = set.iter().map(|node| (*node, ())).collect();
-    gather(tree, set, |edge| {
-        !tree[edge].to.is_some_and(|to| inside.contains_key(&to)) && !tree[tree[edge].from].inert
-    })
+    gather(tree, set, |edge| !tree[edge].to.is_some_and(|to| inside.contains_key(&to)) && !tree[tree[edge].from].inert)
 }

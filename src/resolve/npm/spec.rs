@@ -82,7 +82,10 @@ fn is_elsewhere(text: &str) -> bool {
         let scheme = scheme.strip_prefix("git+").unwrap_or(scheme);
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
     });
-    scheme || text.contains('/') || text.starts_with('.') || [".tgz", ".tar.gz", ".tar"].iter().any(|end| text.ends_with(end))
+    scheme
+        || text.contains('/')
+        || text.starts_with('.')
+        || [".tgz", ".tar.gz", ".tar"].iter().any(|end| text.ends_with(end))
 }
 
 #[cfg(test)]

@@ -112,11 +112,11 @@ impl Tarball {
         store: &Store,
         phase: &Phase,
     ) -> Result<(Sha256, u64), NpmError> {
-        let fail = |error| NpmError::Tarball { package: self.package.clone(), source: error };
-        let url = source.url.join(&format!("./{}", self.path)).map_err(|_| NpmError::ForeignTarball {
-            package: self.package.clone(),
-            url: self.path.to_string(),
-        })?;
+        let fail = |error: HttpError| NpmError::Tarball { package: self.package.clone(), source: Box::new(error) };
+        let url = source
+            .url
+            .join(&format!("./{}", self.path))
+            .map_err(|_| NpmError::ForeignTarball { package: self.package.clone(), url: self.path.to_string() })?;
         let request = Request::get(url).authorization(source.authorization.as_deref());
         let opened = http.open(&request).await.map_err(fail)?;
         let announced = opened.headers.get("content-length").and_then(|size| size.to_str().ok()?.parse().ok());
@@ -126,7 +126,9 @@ impl Tarball {
         let mut pieces = std::pin::pin!(opened.pieces(LARGEST_TARBALL));
         while let Some(piece) = pieces.try_next().await.map_err(fail)? {
             hasher.update(&piece);
-            blob.write_all(&piece).map_err(FsError::new("write to", store.root())).map_err(|error| NpmError::Store(error.into()))?;
+            blob.write_all(&piece)
+                .map_err(FsError::new("write to", store.root()))
+                .map_err(|error| NpmError::Store(error.into()))?;
             phase.advance(piece.len() as u64);
         }
         let found = Sha512::from_bytes(hasher.finalize().into());
@@ -205,7 +207,9 @@ fn parse_integrity(text: &str) -> Option<Sha512> {
 fn path_below(base: &Url, tarball: &str) -> Option<String> {
     let tarball = Url::parse(tarball).ok()?;
     let default = Url::parse(deno_npmrc::NPM_DEFAULT_REGISTRY).ok()?;
-    let root = match tarball.host_str() == base.host_str() && tarball.port_or_known_default() == base.port_or_known_default() {
+    let root = match tarball.host_str() == base.host_str()
+        && tarball.port_or_known_default() == base.port_or_known_default()
+    {
         true => base.path(),
         false if tarball.host_str() == default.host_str() => "/",
         false => return None,

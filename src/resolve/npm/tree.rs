@@ -290,7 +290,8 @@ impl Tree {
 
     /// Where it is below its root: `node_modules/a/node_modules/b`; empty for a root.
     pub fn location(&self, id: NodeId) -> String {
-        let mut names: Vec<&str> = self.ancestry(id).filter(|n| self[*n].parent.is_some()).map(|n| &*self[n].name).collect();
+        let mut names: Vec<&str> =
+            self.ancestry(id).filter(|n| self[*n].parent.is_some()).map(|n| &*self[n].name).collect();
         names.reverse();
         names.iter().map(|name| format!("node_modules/{name}")).collect::<Vec<_>>().join("/")
     }
