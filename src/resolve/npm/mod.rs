@@ -185,9 +185,7 @@ impl Lookup<'_> {
         let tarball = Tarball::new(package, source, &manifest.dist)?;
         let name = PackageName::parse(&manifest.name)?;
         let version = PackageVersion::parse(&manifest.version_text)?;
-        if planned.bundled.is_empty()
-            && let Some(known) = self.known(&name, &version, &tarball.sha512)
-        {
+        if let Some(known) = self.known(&name, &version, &tarball.sha512) {
             let artifact = Artifact { source: source.name.clone(), path: tarball.path, ..known.artifact.clone() };
             return Ok(self.assemble(planned, name, version, artifact, known.scripts.clone()));
         }
