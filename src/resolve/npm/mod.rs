@@ -39,6 +39,9 @@ use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
 use crate::source::Source;
 use crate::store::Store;
 
+#[cfg(test)]
+mod tests;
+
 pub use collate::compare as compare_names;
 pub use error::NpmError;
 pub use scripts::{HasBinding, INSTALL_EVENTS, install_scripts};
