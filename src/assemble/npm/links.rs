@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// A package's commands: name of the link → file, relative to the package. In the order of the manifest.
+///
+/// `directories.bin` needs the list of files and is turned into `bin` by [`expand_directory`] before.
 pub(super) fn commands(manifest: &Value) -> Vec<(String, String)> {
     let listed: Vec<(&str, &str)> = match manifest.get("bin") {
         Some(Value::String(file)) => match manifest.get("name").and_then(Value::as_str) {
@@ -31,6 +33,22 @@ pub(super) fn commands(manifest: &Value) -> Vec<(String, String)> {
         }
     }
     commands
+}
+
+/// Turns `directories.bin` into `bin`, as npm does for a package that has no `bin`: one command for each file there.
+pub(super) fn expand_directory<'a>(manifest: &mut Value, files: impl Iterator<Item = &'a str>) {
+    let directory = manifest.get("directories").and_then(|all| all.get("bin")).and_then(Value::as_str).map(clean);
+    let Some(directory) = directory.filter(|_| manifest.get("bin").is_none_or(Value::is_null)) else { return };
+    let is_hidden = |path: &str| path.split('/').any(|part| part.starts_with('.'));
+    let below = files
+        .filter(|file| file.strip_prefix(&directory).is_some_and(|rest| rest.starts_with('/') && !is_hidden(rest)));
+    let bins = below.map(|file| (file.rsplit('/').next().unwrap_or(file).to_owned(), Value::from(file)));
+    let bins: serde_json::Map<String, Value> = bins.collect();
+    if let Some(manifest) = manifest.as_object_mut()
+        && !bins.is_empty()
+    {
+        manifest.insert("bin".into(), bins.into());
+    }
 }
 
 /// A package's manual pages: link below `share/man` → file, relative to the package. Like npm, only from a list.
@@ -81,6 +99,17 @@ mod tests {
         assert_eq!(one(json!({"bin": {"../../evil": "../../../etc/x"}})), pair("evil", "etc/x"));
         assert_eq!(one(json!({"bin": {"a": 1, "": "x", "b": ""}})), []);
         assert_eq!(one(json!({"bin": "x"})), []);
+    }
+
+    #[test]
+    fn a_directory_of_commands_counts_where_there_is_no_other_list() {
+        let files = ["bin/a", "bin/.hidden", "bins/x", "b"];
+        let mut manifest = json!({"name": "p", "directories": {"bin": "./bin"}});
+        expand_directory(&mut manifest, files.into_iter());
+        assert_eq!(commands(&manifest), [("a".to_owned(), "bin/a".to_owned())]);
+        let mut manifest = json!({"name": "p", "bin": "b", "directories": {"bin": "bin"}});
+        expand_directory(&mut manifest, files.into_iter());
+        assert_eq!(commands(&manifest), [("p".to_owned(), "b".to_owned())]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tar::EntryType;
 
 use super::error::NpmAssembleError;
+use super::links;
 use crate::base::archive::decompress;
 use crate::lock::NpmPin;
 use crate::resolve::npm::HasBinding;
@@ -66,7 +67,12 @@ impl Package {
             Some(format!("{}@{}", manifest.get("name")?.as_str()?, manifest.get("version")?.as_str()?))
         });
         match own {
-            Some(found) if is_same_package(&found, &label) => Ok(package),
+            Some(found) if is_same_package(&found, &label) => {
+                if let Some(manifest) = package.manifests.get_mut("") {
+                    links::expand_directory(manifest, package.files.keys().map(String::as_str));
+                }
+                Ok(package)
+            }
             found => Err(NpmAssembleError::WrongPackage { package: label, found: found.unwrap_or_default() }),
         }
     }
@@ -88,15 +94,20 @@ impl Package {
             Content::Entry(number) => read_entry(pin, store, *number, SHEBANG_WINDOW as u64)?,
         };
         let Some(at) = windows_line_end(&start) else { return Ok(()) };
-        let mut bytes = match &file.content {
-            Content::Held(bytes) => bytes.clone(),
-            Content::Entry(number) => read_entry(pin, store, *number, u64::MAX)?,
-        };
+        let mut bytes = bytes_of(file, pin, store)?;
         bytes.remove(at);
         let text = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
         file.size = text.len() as u64;
         file.content = Content::Held(text);
         Ok(())
+    }
+}
+
+/// All bytes of a file.
+pub(super) fn bytes_of(file: &PackageFile, pin: &NpmPin, store: &Store) -> Result<Vec<u8>, NpmAssembleError> {
+    match &file.content {
+        Content::Held(bytes) => Ok(bytes.clone()),
+        Content::Entry(number) => read_entry(pin, store, *number, u64::MAX),
     }
 }
 

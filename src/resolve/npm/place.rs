@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::can_place::{Claim, Verdict, can_place};
+use super::collate;
 use super::error::NpmError;
 use super::sets::{can_replace, deepest_target, gather, peer_entry_sets};
 use super::tree::{EdgeId, NodeId, Strategy, Tree};
-use crate::resolve::npm::collate;
 
 /// One package that was put somewhere.
 #[derive(Debug)]
