@@ -13,7 +13,7 @@ use super::error::NpmAssembleError;
 use super::links;
 use crate::base::archive::decompress;
 use crate::lock::NpmPin;
-use crate::resolve::npm::HasBinding;
+use crate::resolve::npm::{HasBinding, claimed_identity};
 use crate::store::Store;
 
 /// Files up to this size are kept in memory while their package is written.
@@ -63,18 +63,14 @@ impl Package {
         let mut package = Self { label: label.clone(), ..Self::default() };
         let mut reader = Reader { ignores: BTreeSet::new(), held: 0 };
         each_entry(pin, store, |number, entry| reader.take(&mut package, number, entry))?;
-        let own = package.manifests.get("").and_then(|manifest| {
-            Some(format!("{}@{}", manifest.get("name")?.as_str()?, manifest.get("version")?.as_str()?))
-        });
-        match own {
-            Some(found) if is_same_package(&found, &label) => {
-                if let Some(manifest) = package.manifests.get_mut("") {
-                    links::expand_directory(manifest, package.files.keys().map(String::as_str));
-                }
-                Ok(package)
-            }
-            found => Err(NpmAssembleError::WrongPackage { package: label, found: found.unwrap_or_default() }),
+        let found = package.manifests.get("").map(claimed_identity).unwrap_or_default();
+        if Some(found.as_str()) != label.split('+').next() {
+            return Err(NpmAssembleError::WrongPackage { package: label, found });
         }
+        if let Some(manifest) = package.manifests.get_mut("") {
+            links::expand_directory(manifest, package.files.keys().map(String::as_str));
+        }
+        Ok(package)
     }
 
     /// Whether `directory` (relative, `""` for the package itself) has a `binding.gyp`.
@@ -109,12 +105,6 @@ pub(super) fn bytes_of(file: &PackageFile, pin: &NpmPin, store: &Store) -> Resul
         Content::Held(bytes) => Ok(bytes.clone()),
         Content::Entry(number) => read_entry(pin, store, *number, u64::MAX),
     }
-}
-
-/// Versions are compared without build metadata, which registries drop.
-fn is_same_package(found: &str, expected: &str) -> bool {
-    let clean = |text: &str| text.split('+').next().unwrap_or(text).replace("@v", "@").trim().to_owned();
-    clean(found) == clean(expected)
 }
 
 /// Where `\r` ends the first line of a script.

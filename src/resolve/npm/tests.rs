@@ -327,6 +327,20 @@ async fn what_a_package_brings_along_is_not_fetched_but_must_be_there() {
 }
 
 #[tokio::test]
+async fn a_package_that_claims_to_be_another_one_is_refused() {
+    let mut registry = FakeRegistry::start();
+    registry.publish(json!({ "name": "b", "version": "1.0.0" }), &[]);
+    registry.publish(json!({ "name": "a", "version": "1.0.0" }), &[]);
+    let other = registry.documents["b"]["versions"]["1.0.0"]["dist"].clone();
+    registry.change("a", "1.0.0", |version| version["dist"] = other);
+    let error = registry.resolve(&project(&[("a", "*")])).await.unwrap_err();
+    assert_eq!(error.to_string(), "the tarball of `a@1.0.0` says in its package.json that it is `b@1.0.0`");
+    registry.change("a", "1.0.0", |version| version["name"] = "b".into());
+    let error = registry.resolve(&project(&[("a", "*")])).await.unwrap_err();
+    assert!(matches!(error, NpmError::NoVersion { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_scope_is_bound_to_its_source() {
     let (mut public, mut private) = (FakeRegistry::start(), FakeRegistry::start());
     public.publish(json!({ "name": "@own/a", "version": "9.0.0" }), &[]);
