@@ -1,4 +1,5 @@
 //! The pip resolver against an index on loopback: what is chosen, and what is said when nothing can be.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 #[path = "support/wheels.rs"]
 mod wheels;

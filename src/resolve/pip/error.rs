@@ -79,7 +79,7 @@ pub enum PipError {
         name: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A file came with other bytes than the index promises.
     #[error("`{}` arrived with bytes that the index does not promise", sanitize(file))]

@@ -126,7 +126,7 @@ fn describe(version: &Version, reasons: &BTreeSet<Unusable>) -> String {
         match reason {
             Unusable::Python(specifier) => parts.push(format!("a wheel that requires Python {specifier}")),
             Unusable::NoHash => parts.push("a wheel without a sha256".to_owned()),
-            Unusable::Source if tags.is_empty() => parts.push("source only".to_owned()),
+            Unusable::Source if reasons.len() == 1 => parts.push("source only".to_owned()),
             Unusable::Source | Unusable::Tags(_) => {}
         }
     }
