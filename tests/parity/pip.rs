@@ -24,7 +24,7 @@ use oclock::base::tar::TarWriter;
 use oclock::lock::PipPin;
 use oclock::resolve::pip::{PipError, locate};
 use oclock::store::Store;
-use pip_parity::{PYTHON, index, judge, ours, uv, versions};
+use pip_parity::{LIMIT, PYTHON, index, judge, ours, uv, versions};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -136,7 +136,7 @@ fn compare(runtime: &tokio::runtime::Runtime, corpus: &Path, names: &[&str]) {
         let seconds = started.elapsed().as_secs_f64();
         let mine = mine.map(|pins| versions(&pins));
         let started = Instant::now();
-        let theirs = uv(Path::new(&program), uv_cache.path(), &request);
+        let theirs = uv(Path::new(&program), uv_cache.path(), LIMIT, &request);
         let verdict = judge(&mine, &theirs);
         all += 1;
         same += usize::from(verdict.is_none());

@@ -20,7 +20,7 @@ use oclock::source::Source;
 use oclock::store::Store;
 
 pub const PYTHON: &str = "3.13.5";
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn judge(
     mine: &Result<BTreeMap<String, String>, PipError>,
@@ -106,7 +106,7 @@ pub fn index() -> Source {
 }
 
 /// What uv chooses. `uv` is the program, `cache` a directory that several runs may share.
-pub fn uv(uv: &Path, cache: &Path, request: &[&str]) -> Result<BTreeMap<String, String>, String> {
+pub fn uv(uv: &Path, cache: &Path, limit: Duration, request: &[&str]) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
     let section = section(request);
     let write = |name: &str, lines: &[String]| {
@@ -116,7 +116,7 @@ pub fn uv(uv: &Path, cache: &Path, request: &[&str]) -> Result<BTreeMap<String, 
     };
     let (input, limits) = (write("in.txt", &section.packages), write("limits.txt", &section.constraints));
     let output = Command::new("timeout")
-        .arg(LIMIT.as_secs().to_string())
+        .arg(limit.as_secs().to_string())
         .arg(uv)
         .args(["pip", "compile", "--no-header", "--no-annotate", "--only-binary", ":all:", "-q"])
         .args(["--python-platform", "x86_64-manylinux_2_40", "--python-version", PYTHON])

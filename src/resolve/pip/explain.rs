@@ -1,5 +1,6 @@
 //! Why there is no solution, in terms of packages: the facts that PubGrub's proof rests on, each once.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use pubgrub::{DerivationTree, External};
@@ -22,6 +23,7 @@ type Fact = External<Node, Versions, String>;
 pub(super) async fn explain(tree: &Tree, catalogue: &Catalogue) -> PipError {
     let mut facts = Vec::new();
     collect(tree, &mut facts);
+    let machine = catalogue.target().markers.platform_machine();
     let mut notes = BTreeSet::new();
     let mut lines = Vec::new();
     for fact in facts {
@@ -31,9 +33,9 @@ pub(super) async fn explain(tree: &Tree, catalogue: &Catalogue) -> PipError {
         {
             if page.wheels.is_empty() && page.known {
                 let target = catalogue.target().description.clone();
-                return PipError::NoWheel { name: name.to_string(), found: unusable(&page, range), target };
+                return PipError::NoWheel { name: name.to_string(), found: unusable(&page, range, machine), target };
             }
-            notes.extend(note(name, &page, range));
+            notes.extend(note(name, &page, range, machine));
         }
         lines.extend(line(&fact).filter(|line| !lines.contains(line)));
     }
@@ -84,7 +86,7 @@ fn with_range(node: &Node, range: &Versions) -> String {
 }
 
 /// What there is in a range that cannot be used.
-fn note(name: &PackageName, page: &Page, range: &Versions) -> Option<String> {
+fn note(name: &PackageName, page: &Page, range: &Versions, machine: &str) -> Option<String> {
     if !page.known {
         return Some(format!("the index does not know `{name}`"));
     }
@@ -92,30 +94,32 @@ fn note(name: &PackageName, page: &Page, range: &Versions) -> Option<String> {
     if let Some((version, _)) = yanked {
         return Some(format!("`{name} {version}` was yanked: it is taken only when asked for with `==`"));
     }
-    let found = unusable(page, range);
+    let found = unusable(page, range, machine);
     let first = found.first()?;
     Some(format!("`{name}` has releases in that range that the target cannot use: {first}"))
 }
 
 /// A line for each unusable release in a range, newest first; of all releases when none is in the range.
-fn unusable(page: &Page, range: &Versions) -> Vec<String> {
+fn unusable(page: &Page, range: &Versions, machine: &str) -> Vec<String> {
     let all = || page.unusable.iter().rev();
     let within: Vec<_> = all().filter(|(version, _)| range.contains(version)).collect();
     let chosen = if within.is_empty() { all().collect() } else { within };
     let more = chosen.len().saturating_sub(MOST_FILES);
     let mut lines: Vec<String> =
-        chosen.into_iter().take(MOST_FILES).map(|(version, reasons)| describe(version, reasons)).collect();
+        chosen.into_iter().take(MOST_FILES).map(|(version, reasons)| describe(version, reasons, machine)).collect();
     if more > 0 {
         lines.push(format!("and {more} older releases"));
     }
     lines
 }
 
-fn describe(version: &Version, reasons: &BTreeSet<Unusable>) -> String {
-    let tags: Vec<&str> = reasons
+/// The wheels nearest to the target first: those for its machine, then those for the newest interpreter.
+fn describe(version: &Version, reasons: &BTreeSet<Unusable>, machine: &str) -> String {
+    let mut tags: Vec<&str> = reasons
         .iter()
         .filter_map(|reason| if let Unusable::Tags(tags) = reason { Some(tags.as_str()) } else { None })
         .collect();
+    tags.sort_by_key(|tags| (!(tags.contains("linux") && tags.ends_with(machine)), Reverse(*tags)));
     let mut parts = Vec::new();
     if !tags.is_empty() {
         let more = tags.len().saturating_sub(3);
