@@ -35,11 +35,11 @@ RUN echo "$GREETING" > greeting && \
     id -u > id
 RUN ["/bin/busybox", "sh", "-c", "rm /etc/gone; rm -r /old; mkdir /old; echo new > /old/new; ln /bin/busybox /opt/linked"]
 RUN mkdir -p "/deep/$(printf 'd%.0s' $(seq 120))" && echo x > "/deep/$(printf 'd%.0s' $(seq 120))/$(printf 'f%.0s' $(seq 120))" \
-    && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 700 /
+    && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 711 /
 USER 7:8
 RUN id -u > /tmp/user && id -u > /srv/files/owner
 USER 0
-RUN ifconfig -a > /srv/network; if wget -q -T 2 http://127.0.0.1:1/; then exit 1; fi; date > /var/log/dpkg.log; hostname > /etc/hostname || true
+RUN sed -n 's/:.*//p' /proc/net/dev > /srv/network; if wget -q -T 2 http://127.0.0.1:1/; then exit 1; fi; date > /var/log/dpkg.log; hostname > /etc/hostname || true
 EXPOSE 4096
 HEALTHCHECK --interval=30s CMD /bin/true
 ENTRYPOINT ["/bin/cat", "/srv/work/greeting"]
@@ -85,8 +85,7 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{}: {error}: {error:?}\n{}", engine.name(), talk.join("\n")));
         let config = config_of(&fs::read_to_string(context.join("Containerfile")).unwrap()).unwrap();
         let origins = [Origin { name: "files".into(), roots: vec!["/srv".into()] }];
-        let request =
-            SealRequest { epoch: EPOCH, platform: Platform::LINUX_AMD64, config: &config, origins: &origins };
+        let request = SealRequest { epoch: EPOCH, platform: Platform::LINUX_AMD64, config: &config, origins: &origins };
         let image = seal(&root, &request, &self.store, &Progress::hidden()).unwrap();
         drop(root);
         let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -103,9 +102,17 @@ impl Stage {
 fn root_tar() -> Vec<u8> {
     let busybox = fs::read(BUSYBOX).unwrap_or_else(|_| panic!("{BUSYBOX} is missing: apt-get install busybox-static"));
     let mut writer = TarWriter::new(Vec::new(), EPOCH);
-    for (path, mode) in
-        [(".oclock", 0o755), ("bin", 0o755), ("etc", 0o755), ("old", 0o755), ("opt", 0o755), ("srv", 0o755), ("tmp", 0o1777), ("var", 0o755), ("var/log", 0o755)]
-    {
+    for (path, mode) in [
+        (".oclock", 0o755),
+        ("bin", 0o755),
+        ("etc", 0o755),
+        ("old", 0o755),
+        ("opt", 0o755),
+        ("srv", 0o755),
+        ("tmp", 0o1777),
+        ("var", 0o755),
+        ("var/log", 0o755),
+    ] {
         writer.directory(Path::new(path), &TarMeta::root(mode)).unwrap();
     }
     let mut file = |path: &str, meta: &TarMeta, bytes: &[u8]| {
@@ -115,12 +122,18 @@ fn root_tar() -> Vec<u8> {
     file(".oclock/step", &TarMeta::root(0o755), STEP.as_bytes());
     file("etc/gone", &TarMeta::root(0o644), b"gone");
     file("etc/shadow", &TarMeta { mode: 0o640, gid: 42, ..TarMeta::default() }, b"root:*:20000:0:99999:7:::\n");
+    // BuildKit 0.8 cannot find `USER 0` without it.
+    file("etc/passwd", &TarMeta::root(0o644), b"root:x:0:0:root:/root:/bin/sh\n");
+    file("etc/group", &TarMeta::root(0o644), b"root:x:0:\n");
     file("old/x", &TarMeta::root(0o644), b"old");
     // vfs_cap_data revision 2: permitted = bit 10 (net_bind_service) and bits 1 and 3, so that a byte is 0x0a.
     let capability = [1, 0, 0, 2, 0x0a, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
     let xattrs = BTreeMap::from([("security.capability".to_owned(), capability)]);
     file("bin/capable", &TarMeta { mode: 0o755, xattrs, ..TarMeta::default() }, b"#!/bin/sh\n");
-    for applet in ["sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "ifconfig", "wget", "date", "hostname", "cat", "rm", "true"] {
+    for applet in [
+        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "sed", "wget", "date",
+        "hostname", "cat", "rm", "true",
+    ] {
         writer.symlink(&Path::new("bin").join(applet), &TarMeta::root(0o777), "busybox".as_ref()).unwrap();
     }
     writer.finish().unwrap()

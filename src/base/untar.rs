@@ -234,8 +234,11 @@ fn extended(file: &File, at: u64, size: u64) -> io::Result<Vec<u8>> {
 }
 
 fn check_sum(header: &[u8; BLOCK as usize]) -> io::Result<()> {
-    let sum: u64 =
-        header.iter().enumerate().map(|(place, byte)| if (148..156).contains(&place) { 32 } else { u64::from(*byte) }).sum();
+    let sum: u64 = header
+        .iter()
+        .enumerate()
+        .map(|(place, byte)| if (148..156).contains(&place) { 32 } else { u64::from(*byte) })
+        .sum();
     if HeaderFields(header).number(148, 8)? == sum { Ok(()) } else { Err(bad("a header whose sum is wrong")) }
 }
 

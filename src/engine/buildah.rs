@@ -23,6 +23,7 @@ const NAME: &str = "buildah";
 const EXTRA_CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"];
 /// A program that is in no image: a runtime that works says so, one that does not says something else.
 const PROBE: &str = "/.oclock-probe";
+const STORAGE_CONF: &str = "storage.conf";
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which isolations are acceptable.
@@ -80,8 +81,9 @@ impl Buildah {
         if !rustix::process::geteuid().is_root() {
             return Err(Unusable::new(NAME, "it needs root here; a build without root is not supported yet"));
         }
-        let unshare = find_program("unshare", Some(search))
-            .ok_or_else(|| Unusable::new(NAME, "`unshare` (util-linux), which keeps the network off, is not on the PATH"))?;
+        let unshare = find_program("unshare", Some(search)).ok_or_else(|| {
+            Unusable::new(NAME, "`unshare` (util-linux), which keeps the network off, is not on the PATH")
+        })?;
         let answer = Invocation::new(&program).arg("--version").run();
         let answer = answer.map_err(|error| Unusable::new(NAME, last_words(&error)))?.text();
         let version = answer.split_whitespace().nth(2).unwrap_or("unknown").to_owned();
@@ -139,6 +141,7 @@ impl Engine for Buildah {
         let file = Self::parse(request)?;
         let root = request.scratch.join("buildah");
         fs::ensure_directory(&root.join("tmp"))?;
+        fs::write_atomically(&root.join(STORAGE_CONF), b"[storage]\ndriver = \"vfs\"\n")?;
         let leftover = root.clone();
         let cleanup = Cleanup::new(move || drop(fs::remove_directory(&leftover)));
         let mut workshop = Workshop::open(self, request, root)?;
@@ -210,8 +213,12 @@ impl<'a> Workshop<'a> {
     /// buildah on the store of this build alone, with nothing of the user's environment and configuration.
     fn buildah(&self) -> Invocation {
         let flags = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--"];
+        // OCI runtimes bring the loopback up in the container's network; a chroot has no other network than this one.
+        let shell = ["sh", "-c", "ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null; exec \"$0\" \"$@\""];
+        let is_chroot = self.isolation == Some(&Isolation::Chroot);
         Invocation::new(&self.engine.unshare)
             .args(flags)
+            .args(shell.into_iter().filter(|_| is_chroot))
             .arg(&self.engine.program)
             .arg("--root")
             .arg(self.root.join("root"))
@@ -223,7 +230,7 @@ impl<'a> Workshop<'a> {
             .env("HOME", &self.root)
             .env("TMPDIR", self.root.join("tmp"))
             .env("CONTAINERS_CONF", "/dev/null")
-            .env("CONTAINERS_STORAGE_CONF", "/dev/null")
+            .env("CONTAINERS_STORAGE_CONF", self.root.join(STORAGE_CONF))
             .directory(self.request.context)
             .limit(self.request.limit)
     }

@@ -54,8 +54,10 @@ pub(super) struct Docker {
 impl Docker {
     pub(super) fn find(wanted: Wanted, environment: &Environment) -> Result<Self, Vec<Unusable>> {
         let search = environment.variable("PATH").unwrap_or(DEFAULT_PATH);
-        let programs: Vec<PathBuf> =
-            std::env::split_paths(search).map(|directory| directory.join(NAME)).filter(|path| is_executable(path)).collect();
+        let programs: Vec<PathBuf> = std::env::split_paths(search)
+            .map(|directory| directory.join(NAME))
+            .filter(|path| is_executable(path))
+            .collect();
         if programs.is_empty() {
             return Err(vec![Unusable::new(NAME, "it is not on the PATH")]);
         }
@@ -74,9 +76,8 @@ impl Docker {
 
     fn at(program: PathBuf, environment: &Environment) -> Self {
         let passed = PASSED_ON.iter().copied().chain(["PATH", "HOME"]);
-        let variables = passed
-            .filter_map(|name| Some((name.to_owned(), environment.variable(name)?.to_owned())))
-            .collect();
+        let variables =
+            passed.filter_map(|name| Some((name.to_owned(), environment.variable(name)?.to_owned()))).collect();
         let configuration = environment.variable("DOCKER_CONFIG").map(PathBuf::from);
         let configuration = configuration.or_else(|| Some(environment.home()?.join(".docker")));
         Self { program, builder: Builder::Classic, version: String::new(), variables, configuration }
@@ -93,9 +94,7 @@ impl Docker {
         }
         self.version = server.to_owned();
         let client_major: u32 = client.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-        let has_buildkit = || {
-            client_major < BUILDX_SINCE || self.docker().args(["buildx", "version"]).run().is_ok()
-        };
+        let has_buildkit = || client_major < BUILDX_SINCE || self.docker().args(["buildx", "version"]).run().is_ok();
         self.builder = match wanted {
             Wanted::Classic => Builder::Classic,
             Wanted::Any | Wanted::Buildkit if has_buildkit() => Builder::Buildkit,
@@ -127,7 +126,9 @@ impl Docker {
             }
         }
         let text = fs::read_text_if_present(&user.join("config.json"))?.unwrap_or_default();
-        if let Some(context) = serde_json::from_str::<UserConfiguration>(&text).ok().and_then(|read| read.current_context) {
+        if let Some(context) =
+            serde_json::from_str::<UserConfiguration>(&text).ok().and_then(|read| read.current_context)
+        {
             let own = serde_json::json!({ "currentContext": context }).to_string();
             fs::write_atomically(&directory.join("config.json"), own.as_bytes())?;
         }
@@ -195,7 +196,8 @@ impl Docker {
         let Ok(driver) = serde_json::from_str::<GraphDriver>(&text) else { return Ok(None) };
         let Some(upper) = driver.data.upper.filter(|_| driver.name == "overlay2") else { return Ok(None) };
         let lower = driver.data.lower.unwrap_or_default();
-        let mut directories: Vec<PathBuf> = lower.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        let mut directories: Vec<PathBuf> =
+            lower.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
         directories.reverse();
         directories.push(upper);
         let readable = directories.iter().all(|path| std::fs::read_dir(path).is_ok());
@@ -328,8 +330,8 @@ impl SavedImage {
 
     fn layers(&self, scratch: &Path, cleanups: &mut Vec<Cleanup>) -> Result<Vec<RootLayer>, EngineError> {
         let (offset, size) = self.content(Path::new("manifest.json"))?;
-        let manifests: Vec<SavedManifest> =
-            serde_json::from_reader(FileRange::new(&self.file, offset, size)).map_err(|error| answer(&error.to_string()))?;
+        let manifests: Vec<SavedManifest> = serde_json::from_reader(FileRange::new(&self.file, offset, size))
+            .map_err(|error| answer(&error.to_string()))?;
         let [manifest] = &manifests[..] else { return Err(answer("the archive should hold one image")) };
         let mut layers = Vec::new();
         for (number, name) in manifest.layers.iter().enumerate() {

@@ -79,9 +79,8 @@ pub fn compare(first: &SealedImage, second: &SealedImage, store: &Store) -> Resu
         differences.push(FileDifference { path: path.clone(), differences: found });
     }
     let missing = second_files.keys().filter(|path| !first_files.contains_key(*path));
-    differences.extend(
-        missing.map(|path| FileDifference { path: path.clone(), differences: vec![Difference::OnlyInSecond] }),
-    );
+    differences
+        .extend(missing.map(|path| FileDifference { path: path.clone(), differences: vec![Difference::OnlyInSecond] }));
     differences.retain(|difference| !difference.differences.is_empty());
     differences.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(differences)

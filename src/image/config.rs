@@ -116,12 +116,7 @@ struct RootFs {
 
 impl ImageConfig {
     /// The canonical JSON, whose sha256 is the image ID.
-    pub(super) fn render(
-        &self,
-        platform: Platform,
-        epoch: i64,
-        layers: &[SealedLayer],
-    ) -> Result<Vec<u8>, SealError> {
+    pub(super) fn render(&self, platform: Platform, epoch: i64, layers: &[SealedLayer]) -> Result<Vec<u8>, SealError> {
         let created = timestamp(epoch);
         let history = |layer: &SealedLayer| History {
             comment: "oclock",
@@ -134,7 +129,10 @@ impl ImageConfig {
             created: &created,
             history: layers.iter().map(history).collect(),
             os: platform.os(),
-            rootfs: RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id.prefixed()).collect(), r#type: "layers" },
+            rootfs: RootFs {
+                diff_ids: layers.iter().map(|layer| layer.diff_id.prefixed()).collect(),
+                r#type: "layers",
+            },
             variant: match platform.architecture {
                 Architecture::Amd64 => None,
                 Architecture::Arm64 => Some("v8"),
@@ -211,7 +209,6 @@ fn timestamp(epoch: i64) -> String {
     jiff::Timestamp::from_second(epoch).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +259,9 @@ CMD serve now
 
     #[test]
     fn a_shell_of_the_user_holds_from_its_place_on() {
-        let config = config_of("FROM scratch\nENTRYPOINT a\nSHELL [\"/bin/bash\", \"-c\"]\nCMD b c\nHEALTHCHECK NONE\n").unwrap();
+        let config =
+            config_of("FROM scratch\nENTRYPOINT a\nSHELL [\"/bin/bash\", \"-c\"]\nCMD b c\nHEALTHCHECK NONE\n")
+                .unwrap();
         assert_eq!(config.entrypoint, ["/bin/sh", "-c", "a"]);
         assert_eq!(config.cmd, ["/bin/bash", "-c", "b c"]);
         assert_eq!(config.shell, ["/bin/bash", "-c"]);

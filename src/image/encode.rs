@@ -118,6 +118,10 @@ mod tests {
     #[test]
     fn the_encoder_is_frozen() {
         let digest = Sha256::of(encoded(&sample(BLOCK + 100_000)));
-        assert_eq!(digest.to_string(), "c89ca02b6f6890f201817b16c04fde99771b0d2d65c46f4ed4152e86db3521ba", "a change here breaks every recorded manifest digest");
+        assert_eq!(
+            digest.to_string(),
+            "c89ca02b6f6890f201817b16c04fde99771b0d2d65c46f4ed4152e86db3521ba",
+            "a change here breaks every recorded manifest digest"
+        );
     }
 }

@@ -123,7 +123,8 @@ impl<'a> Plan<'a> {
 
     /// Large files that are the same as one before them in the layer, with that one.
     fn find_links(&self) -> Result<BTreeMap<&'a Path, &'a Path>, SealError> {
-        let mut groups: BTreeMap<(u64, u32, u64, u64, Vec<(&str, &[u8])>), Vec<(&'a Path, &'a Content)>> = BTreeMap::new();
+        let mut groups: BTreeMap<(u64, u32, u64, u64, Vec<(&str, &[u8])>), Vec<(&'a Path, &'a Content)>> =
+            BTreeMap::new();
         for (path, entry) in &self.entries {
             if let Node::File { size, content } = &entry.node
                 && *size >= LINK_FROM
@@ -176,12 +177,7 @@ fn link_equal_files<'a>(
 }
 
 /// Writes one entry and returns how many bytes of content it had.
-fn write_entry(
-    writer: &mut TarWriter<impl Write>,
-    path: &Path,
-    entry: &Entry,
-    link: Option<&Path>,
-) -> io::Result<u64> {
+fn write_entry(writer: &mut TarWriter<impl Write>, path: &Path, entry: &Entry, link: Option<&Path>) -> io::Result<u64> {
     let meta = &entry.meta;
     match (&entry.node, link) {
         (_, Some(target)) => writer.hard_link(path, meta, target).map(|()| 0),

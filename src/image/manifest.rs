@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SealError;
 use super::encode::{ENCODER, encode};
 use super::seal::{SealedImage, SealedLayer};
-use super::SealError;
 use crate::base::progress::{Phase, Progress};
 use crate::base::text::{count, human_size};
 use crate::model::{Hasher, Sha256};

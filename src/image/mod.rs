@@ -26,7 +26,7 @@ pub use layers::Origin;
 pub use manifest::{Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
 pub use output::{write_directory, write_docker_archive, write_oci};
 pub use rules::{rules_digest, rules_text};
-pub use seal::{SealRequest, SealedImage, SealedLayer, SYSTEM_LAYER, seal};
+pub use seal::{SYSTEM_LAYER, SealRequest, SealedImage, SealedLayer, seal};
 pub use tree::{Content, Entry, Node, Tree};
 
 /// What cannot be sealed or written.

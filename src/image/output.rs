@@ -111,12 +111,7 @@ pub fn write_directory(path: &Path, manifest: &EncodedManifest, store: &Store) -
 ///
 /// # Errors
 /// When a blob is missing or damaged, or the disk says no.
-pub fn write_docker_archive(
-    path: &Path,
-    image: &SealedImage,
-    tags: &[String],
-    store: &Store,
-) -> Result<(), SealError> {
+pub fn write_docker_archive(path: &Path, image: &SealedImage, tags: &[String], store: &Store) -> Result<(), SealError> {
     let fail = || FsError::new("write", path);
     let config = store.read_blob(&image.id)?;
     let layer_name = |diff_id: &Sha256| format!("{diff_id}/layer.tar");
@@ -150,7 +145,8 @@ fn with_tag(name: &str) -> String {
 }
 
 fn copy_blobs(manifest: &EncodedManifest, store: &Store, directory: &Path) -> Result<(), SealError> {
-    let blobs: BTreeSet<Sha256> = manifest.layers.iter().chain([&manifest.config]).map(|blob: &Blob| blob.digest).collect();
+    let blobs: BTreeSet<Sha256> =
+        manifest.layers.iter().chain([&manifest.config]).map(|blob: &Blob| blob.digest).collect();
     for digest in blobs {
         fs::write_stream(&directory.join(digest.to_string()), &mut store.open_blob(&digest)?)?;
     }

@@ -43,6 +43,7 @@ struct Rule {
 enum Action {
     Remove(Pattern),
     Force(PathBuf, Entry),
+    Ensure(PathBuf, u32),
 }
 
 /// The file as it is written.
@@ -53,6 +54,7 @@ struct RulesFile {
     file: Vec<RuleText>,
     link: Vec<RuleText>,
     directory: Vec<RuleText>,
+    ensure: Vec<RuleText>,
 }
 
 #[derive(Deserialize)]
@@ -82,11 +84,12 @@ impl Rules {
 
     fn parse(text: &str) -> Result<Self, SealError> {
         let file: RulesFile = toml::from_str(text).map_err(|error| SealError::Rules { what: error.to_string() })?;
-        let groups: [(Vec<RuleText>, Reader); 4] = [
+        let groups: [(Vec<RuleText>, Reader); 5] = [
             (file.remove, RuleText::remove),
             (file.file, RuleText::force_file),
             (file.link, RuleText::force_link),
             (file.directory, RuleText::force_directory),
+            (file.ensure, RuleText::ensure),
         ];
         let mut rules = Vec::new();
         for (group, read) in groups {
@@ -120,6 +123,11 @@ impl Rules {
                     }
                     tree.insert_with_parents(path, entry.clone());
                 }
+                Action::Ensure(path, mode) => {
+                    if tree.get(path).is_none() {
+                        tree.insert_with_parents(path, Entry::directory(*mode));
+                    }
+                }
             }
         }
         scrubbed
@@ -147,6 +155,11 @@ impl RuleText {
     fn force_directory(&self) -> Option<Action> {
         let bare = self.content.is_none() && self.target.is_none();
         Some(self.force(Entry::directory(self.mode().filter(|_| bare)?)))
+    }
+
+    fn ensure(&self) -> Option<Action> {
+        let bare = self.content.is_none() && self.target.is_none();
+        Some(Action::Ensure(PathBuf::from(&self.path), self.mode().filter(|_| bare)?))
     }
 
     fn force(&self, entry: Entry) -> Action {
@@ -181,9 +194,8 @@ impl Pattern {
             let path = parent.join(part);
             return tree.get(&path).map(|_| path).into_iter().collect();
         }
-        let is_match = |path: &&Path| {
-            path.file_name().is_some_and(|name| glob(part.as_bytes(), name.as_encoded_bytes()))
-        };
+        let is_match =
+            |path: &&Path| path.file_name().is_some_and(|name| glob(part.as_bytes(), name.as_encoded_bytes()));
         tree.children(parent).filter(is_match).map(Path::to_owned).collect()
     }
 }
@@ -242,8 +254,18 @@ mod tests {
         let rules = Rules::built_in().unwrap();
         assert!(rules.rules.len() > 30);
         for rule in &rules.rules {
-            let mut tree = tree_of(&[&rule.example, &rule.spared]);
-            let alone = Rules { rules: vec![Rule { reason: String::new(), action: rule.action.copy(), example: PathBuf::new(), spared: PathBuf::new() }] };
+            let mut tree = match rule.action {
+                Action::Ensure(..) => tree_of(&[&rule.spared]),
+                _ => tree_of(&[&rule.example, &rule.spared]),
+            };
+            let alone = Rules {
+                rules: vec![Rule {
+                    reason: String::new(),
+                    action: rule.action.copy(),
+                    example: PathBuf::new(),
+                    spared: PathBuf::new(),
+                }],
+            };
             alone.apply(&mut tree);
             let name = rule.example.display();
             assert!(tree.get(&rule.spared).is_some(), "the rule for {name} took {}", rule.spared.display());
@@ -255,6 +277,11 @@ mod tests {
                 Action::Force(_, entry) => {
                     assert!(entry.is_directory() && tree.get(&rule.example).is_none(), "{name} stays");
                 }
+                Action::Ensure(path, mode) => {
+                    let mut empty = Tree::default();
+                    alone.apply(&mut empty);
+                    assert_eq!(empty.get(path).map(|entry| entry.meta.mode), Some(*mode));
+                }
             }
             assert!(!rule.reason.is_empty());
         }
@@ -265,6 +292,7 @@ mod tests {
             match self {
                 Self::Remove(pattern) => Self::Remove(Pattern(pattern.0.clone())),
                 Self::Force(path, entry) => Self::Force(path.clone(), entry.clone()),
+                Self::Ensure(path, mode) => Self::Ensure(path.clone(), *mode),
             }
         }
     }
@@ -283,7 +311,7 @@ mod tests {
     #[test]
     fn rules_are_read_strictly() {
         let rule = "[[remove]]\npath = \"a\"\nreason = \"r\"\nexample = \"a\"\nspared = \"b\"\n";
-        let whole = format!("file = []\nlink = []\ndirectory = []\n{rule}");
+        let whole = format!("file = []\nlink = []\ndirectory = []\nensure = []\n{rule}");
         assert!(Rules::parse(&whole).is_ok());
         assert!(Rules::parse(&format!("{whole}why = \"x\"\n")).is_err());
         assert!(Rules::parse(&format!("{whole}mode = \"644\"\n")).is_err());

@@ -78,7 +78,10 @@ impl Entry {
 
     /// A file of root with these bytes.
     pub fn file(mode: u32, bytes: Vec<u8>) -> Self {
-        Self { node: Node::File { size: bytes.len() as u64, content: Content::Bytes(bytes) }, meta: TarMeta::root(mode) }
+        Self {
+            node: Node::File { size: bytes.len() as u64, content: Content::Bytes(bytes) },
+            meta: TarMeta::root(mode),
+        }
     }
 
     /// Whether it is a directory.
@@ -268,9 +271,10 @@ impl Tree {
             TarKind::Symlink(target) => Node::Symlink(target),
             TarKind::Special(special) => Node::Special(special),
             TarKind::HardLink(target) => {
-                let linked = self.entries.get(&target).cloned().ok_or_else(|| {
-                    io::Error::other(format!("`{}` is a hard link to nothing", item.path.display()))
-                })?;
+                let linked =
+                    self.entries.get(&target).cloned().ok_or_else(|| {
+                        io::Error::other(format!("`{}` is a hard link to nothing", item.path.display()))
+                    })?;
                 self.insert(item.path, linked);
                 return Ok(());
             }

@@ -165,20 +165,15 @@ impl Reader<'_> {
 
     /// `name=value …`, or the old form `name value` where the rest of the line is the value. All values see the variables
     /// as they were before the instruction.
-    fn pairs(
-        &self,
-        name: &str,
-        arguments: &UnescapedString<'_>,
-    ) -> Result<Vec<(String, String)>, ContainerfileError> {
+    fn pairs(&self, name: &str, arguments: &UnescapedString<'_>) -> Result<Vec<(String, String)>, ContainerfileError> {
         let at = arguments.span.start;
         let fail = |what: String| self.refuse(at, format!("{name}: {what}"), None);
         let words = split_words(&arguments.value);
         let old_form = words.first().is_some_and(|word| !word.contains('='));
         let pairs: Vec<(String, String)> = if old_form {
             let text = arguments.value.trim_start();
-            let (key, value) = text
-                .split_once(char::is_whitespace)
-                .ok_or_else(|| fail(format!("`{text}` has no value")))?;
+            let (key, value) =
+                text.split_once(char::is_whitespace).ok_or_else(|| fail(format!("`{text}` has no value")))?;
             vec![(key.to_owned(), value.trim_start().to_owned())]
         } else {
             let split = |word: &String| word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -232,10 +227,7 @@ impl Reader<'_> {
         }
     }
 
-    fn healthcheck(
-        &self,
-        check: &HealthcheckInstruction<'_>,
-    ) -> Result<Option<HealthcheckStep>, ContainerfileError> {
+    fn healthcheck(&self, check: &HealthcheckInstruction<'_>) -> Result<Option<HealthcheckStep>, ContainerfileError> {
         let HealthcheckArguments::Cmd { arguments, .. } = &check.arguments else {
             no_flags(self.text, "HEALTHCHECK NONE", &check.options)?;
             return Ok(None);
@@ -456,9 +448,15 @@ mod tests {
     #[test]
     fn flags_ports_and_durations() {
         let Instruction::Copy(copy) = one("COPY --chown=1:2 --chmod=755 [\"a b\", \"c\", \"/d/\"]") else { panic!() };
-        assert_eq!((copy.owner.as_deref(), copy.mode.as_deref(), copy.destination.as_str()), (Some("1:2"), Some("755"), "/d/"));
+        assert_eq!(
+            (copy.owner.as_deref(), copy.mode.as_deref(), copy.destination.as_str()),
+            (Some("1:2"), Some("755"), "/d/")
+        );
         assert_eq!(copy.sources, ["a b", "c"]);
-        assert_eq!(one("EXPOSE 4096 8000-8001/udp"), Instruction::Expose(vec!["4096/tcp".into(), "8000/udp".into(), "8001/udp".into()]));
+        assert_eq!(
+            one("EXPOSE 4096 8000-8001/udp"),
+            Instruction::Expose(vec!["4096/tcp".into(), "8000/udp".into(), "8001/udp".into()])
+        );
         assert_eq!(parse_duration("1m30.5s"), Some(Duration::from_millis(90_500)));
         assert_eq!([parse_duration("30"), parse_duration(""), parse_duration("s")], [None, None, None]);
         assert_eq!(join_path("/a", "../b/./c//"), "/b/c");
