@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -15,6 +16,7 @@ use super::containerfile::{DEFAULT_PATH, parse_containerfile};
 use super::{BuildRequest, BuiltRoot, Engine, EngineError, OnLine, RootLayer, Unusable, last_words};
 use crate::base::archive::{Compression, decompress};
 use crate::base::environment::Environment;
+use crate::base::explain::Explain;
 use crate::base::fs::{self, FsError};
 use crate::base::process::{Cleanup, Invocation, ProcessError, is_executable};
 use crate::base::untar::{FileRange, TarKind, clean_path, read_tar};
@@ -26,6 +28,9 @@ const PASSED_ON: [&str; 6] =
     ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "SSH_AUTH_SOCK"];
 /// The first client that has no BuildKit of its own and needs buildx.
 const BUILDX_SINCE: u32 = 23;
+
+const REMOVE_TRIES: u32 = 50;
+const REMOVE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Which builders are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +189,7 @@ impl Docker {
         let remove = self.docker().args(["image", "rm", "--force"]);
         Cleanup::new(move || {
             if let Some(id) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                remove.arg(id).run().ok();
+                remove_image(&remove.arg(id));
             }
         })
     }
@@ -360,6 +365,18 @@ impl SavedImage {
         let mut reader = decompress(FileRange::new(&self.file, offset, size)).map_err(fail())?;
         fs::write_stream(unpacked, &mut reader)?;
         Ok(RootLayer::Tar { path: unpacked.to_owned(), offset: 0 })
+    }
+}
+
+/// Removes an image. After a build that was broken off, the daemon still ends its container for a moment.
+fn remove_image(remove: &Invocation) {
+    for _ in 0..REMOVE_TRIES {
+        match remove.run() {
+            Err(error) if error.evidence().iter().any(|line| line.contains("conflict")) => {
+                std::thread::sleep(REMOVE_PAUSE);
+            }
+            _ => return,
+        }
     }
 }
 
