@@ -24,6 +24,8 @@ const EXTRA_CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_
 /// A program that is in no image: a runtime that works says so, one that does not says something else.
 const PROBE: &str = "/.oclock-probe";
 const STORAGE_CONF: &str = "storage.conf";
+const DELETE_TRIES: u32 = 20;
+const DELETE_PAUSE: Duration = Duration::from_millis(100);
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which isolations are acceptable.
@@ -43,11 +45,15 @@ enum Isolation {
 }
 
 impl Isolation {
-    fn flags(&self) -> Vec<String> {
+    /// The flags of `buildah run`; an OCI runtime keeps its state below `root` and not in the host's `/run`.
+    fn flags(&self, root: &Path) -> Vec<String> {
         match self {
             Self::Runtime(path) => {
                 let runtime = path.to_string_lossy().into_owned();
-                ["--isolation", "oci", "--runtime", &runtime, "--network", "none"].map(str::to_owned).to_vec()
+                let state = format!("root={}", state_directory(root, path).display());
+                ["--isolation", "oci", "--runtime", &runtime, "--runtime-flag", &state, "--network", "none"]
+                    .map(str::to_owned)
+                    .to_vec()
             }
             Self::Chroot => ["--isolation", "chroot"].map(str::to_owned).to_vec(),
         }
@@ -61,6 +67,29 @@ impl std::fmt::Display for Isolation {
             Self::Chroot => formatter.write_str("chroot"),
         }
     }
+}
+
+fn state_directory(root: &Path, runtime: &Path) -> PathBuf {
+    root.join("state").join(runtime.file_name().unwrap_or_default())
+}
+
+/// Ends what an OCI runtime still knows of, so that its control groups go, and removes the build's files.
+fn clean_up(root: &Path, runtimes: &[PathBuf]) {
+    for runtime in runtimes {
+        let state = state_directory(root, runtime);
+        for container in fs::sorted_entries(&state).unwrap_or_default() {
+            let delete = Invocation::new(runtime).arg("--root").arg(&state).args(["delete", "--force"]);
+            let delete = delete.arg(container.file_name()).limit(PROBE_LIMIT);
+            // Its processes were killed a moment ago and may still be on their way out.
+            for _ in 0..DELETE_TRIES {
+                if delete.run().is_ok() {
+                    break;
+                }
+                std::thread::sleep(DELETE_PAUSE);
+            }
+        }
+    }
+    fs::remove_directory(root).ok();
 }
 
 /// buildah as it was found.
@@ -99,6 +128,14 @@ impl Buildah {
             return Err(Unusable::new(NAME, "neither `runc` nor `crun` is on the PATH"));
         }
         Ok(Self { program, unshare, search: search.to_owned(), version, candidates, isolation: OnceLock::new() })
+    }
+
+    fn runtimes(&self) -> Vec<PathBuf> {
+        let runtime = |isolation: &Isolation| match isolation {
+            Isolation::Runtime(path) => Some(path.clone()),
+            Isolation::Chroot => None,
+        };
+        self.candidates.iter().filter_map(runtime).collect()
     }
 
     fn parse(request: &BuildRequest<'_>) -> Result<Containerfile, EngineError> {
@@ -142,8 +179,8 @@ impl Engine for Buildah {
         let root = request.scratch.join("buildah");
         fs::ensure_directory(&root.join("tmp"))?;
         fs::write_atomically(&root.join(STORAGE_CONF), b"[storage]\ndriver = \"vfs\"\n")?;
-        let leftover = root.clone();
-        let cleanup = Cleanup::new(move || drop(fs::remove_directory(&leftover)));
+        let (leftover, runtimes) = (root.clone(), self.runtimes());
+        let cleanup = Cleanup::new(move || clean_up(&leftover, &runtimes));
         let mut workshop = Workshop::open(self, request, root)?;
         workshop.isolation = Some(self.isolation(&workshop)?);
         for (number, instruction) in file.instructions.iter().enumerate() {
@@ -236,7 +273,7 @@ impl<'a> Workshop<'a> {
     }
 
     fn probe(&self, isolation: &Isolation) -> Result<(), String> {
-        let run = self.buildah().arg("run").args(isolation.flags()).args([&self.container, "--", PROBE]);
+        let run = self.buildah().arg("run").args(isolation.flags(&self.root)).args([&self.container, "--", PROBE]);
         match run.limit(PROBE_LIMIT).run() {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -298,7 +335,7 @@ impl<'a> Workshop<'a> {
     fn run(&self, command: &CommandForm) -> Invocation {
         let mut invocation = self.buildah().arg("run");
         if let Some(isolation) = self.isolation {
-            invocation = invocation.args(isolation.flags());
+            invocation = invocation.args(isolation.flags(&self.root));
         }
         invocation = invocation.args(["--hostname", "oclock", "--workingdir", &self.directory]);
         for capability in EXTRA_CAPABILITIES {

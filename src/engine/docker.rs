@@ -421,6 +421,51 @@ mod tests {
         assert_eq!(image_in(" ---> Using cache"), None);
     }
 
+    /// What `docker save` writes: the old form with a repeated layer as a link, and a compressed layer.
+    #[test]
+    fn saved_layers_are_found_where_they_are() {
+        use crate::base::tar::{TarMeta, TarWriter};
+        use std::io::Write;
+        let layer = |name: &str| {
+            let mut writer = TarWriter::new(Vec::new(), 0);
+            writer.file(Path::new(name), &TarMeta::root(0o644), 1, &mut &b"x"[..]).unwrap();
+            writer.finish().unwrap()
+        };
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&layer("two")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("saved.tar");
+        let mut writer = TarWriter::new(File::create(&path).unwrap(), 0);
+        let meta = TarMeta::root(0o644);
+        let manifest =
+            br#"[{"Config":"c.json","RepoTags":null,"Layers":["a/layer.tar","b/layer.tar","blobs/sha256/c"]}]"#;
+        for (name, bytes) in [("a/layer.tar", layer("one")), ("blobs/sha256/c", gzip.finish().unwrap())] {
+            writer.file(Path::new(name), &meta, bytes.len() as u64, &mut &bytes[..]).unwrap();
+        }
+        writer.symlink(Path::new("b/layer.tar"), &meta, "../a/layer.tar".as_ref()).unwrap();
+        writer.file(Path::new("manifest.json"), &meta, manifest.len() as u64, &mut &manifest[..]).unwrap();
+        writer.finish().unwrap();
+
+        let mut cleanups = Vec::new();
+        let layers = SavedImage::open(&path).unwrap().layers(directory.path(), &mut cleanups).unwrap();
+        let names: Vec<String> = layers
+            .iter()
+            .map(|layer| {
+                let RootLayer::Tar { path, offset } = layer else { panic!() };
+                let mut name = String::new();
+                let read = |entry: crate::base::untar::TarEntry| {
+                    name = entry.path.display().to_string();
+                    Ok(())
+                };
+                read_tar(&File::open(path).unwrap(), *offset, read).unwrap();
+                name
+            })
+            .collect();
+        assert_eq!(names, ["one", "one", "two"]);
+        drop(cleanups);
+        assert!(!directory.path().join("layer-2.tar").exists());
+    }
+
     #[test]
     fn links_stay_in_the_archive() {
         assert_eq!(resolve(Path::new("a"), Path::new("../b/layer.tar")), Some("b/layer.tar".into()));
