@@ -1,7 +1,7 @@
 //! Other programs: run with their output caught, or streamed, and ended with everything they started.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -72,7 +72,6 @@ pub struct Invocation {
     variables: Vec<(OsString, OsString)>,
     removed: Vec<OsString>,
     directory: Option<PathBuf>,
-    input: Vec<u8>,
     limit: Option<Duration>,
 }
 
@@ -101,7 +100,6 @@ impl Invocation {
             variables: Vec::new(),
             removed: Vec::new(),
             directory: None,
-            input: Vec::new(),
             limit: None,
         }
     }
@@ -138,13 +136,6 @@ impl Invocation {
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
-        self
-    }
-
-    /// Gives it a short standard input (a few KiB, less than a pipe holds).
-    #[must_use]
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.input = input.into();
         self
     }
 
@@ -220,8 +211,7 @@ impl Invocation {
 
     fn spawn(&self) -> Result<Child, ProcessError> {
         let mut command = Command::new(&self.program);
-        let stdin = if self.input.is_empty() { Stdio::null() } else { Stdio::piped() };
-        command.args(&self.arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         for name in &self.removed {
             command.env_remove(name);
@@ -231,12 +221,8 @@ impl Invocation {
         }
         // A group of its own, so that ^C on the terminal reaches oclock alone and it ends the whole group itself.
         command.process_group(0);
-        let mut child = command.spawn().map_err(|source| self.start_error(source))?;
+        let child = command.spawn().map_err(|source| self.start_error(source))?;
         RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child.id());
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that does not read its input says so by its own exit status.
-            stdin.write_all(&self.input).ok();
-        }
         Ok(child)
     }
 
@@ -365,11 +351,6 @@ mod tests {
             .unwrap();
         assert_eq!(output.text(), "out");
         assert_eq!(lines, ["one", "two"]);
-    }
-
-    #[test]
-    fn input_reaches_the_program() {
-        assert_eq!(Invocation::new("cat").input("a line").run().unwrap().text(), "a line");
     }
 
     #[test]
