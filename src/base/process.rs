@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -159,13 +159,6 @@ impl Invocation {
         self
     }
 
-    /// Gives it a short standard input (a few KiB, less than a pipe holds).
-    #[must_use]
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.input = Input::Text(input.into());
-        self
-    }
-
     /// Ends the program and its children after this time.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
@@ -261,10 +254,7 @@ impl Invocation {
 
     fn spawn(&self, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(self.standard_input()).stdout(stdout).stderr(stderr);
-        if self.cleared {
-            command.env_clear();
-        }
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         for name in &self.removed {
             command.env_remove(name);
@@ -274,16 +264,8 @@ impl Invocation {
         }
         // A group of its own, so that ^C on the terminal reaches oclock alone and it ends the whole group itself.
         command.process_group(0);
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_ending() {
-            return Err(ProcessError::Interrupted);
-        }
-        let mut child = command.spawn().map_err(|source| self.start_error(source))?;
-        running.push(child.id());
-        if let (Some(mut stdin), Input::Text(text)) = (child.stdin.take(), &self.input) {
-            // A program that does not read its input says so by its own exit status.
-            stdin.write_all(text).ok();
-        }
+        let child = command.spawn().map_err(|source| self.start_error(source))?;
+        RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child.id());
         Ok(child)
     }
 
@@ -472,11 +454,6 @@ mod tests {
             .unwrap();
         assert_eq!(output.text(), "out");
         assert_eq!(lines, ["one", "two"]);
-    }
-
-    #[test]
-    fn input_reaches_the_program() {
-        assert_eq!(Invocation::new("cat").input("a line").run().unwrap().text(), "a line");
     }
 
     #[test]

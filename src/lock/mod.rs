@@ -4,6 +4,7 @@
 //! whether a lock answers a manifest and how two locks differ is worked out from the two values alone.
 
 mod check;
+mod diff;
 mod error;
 mod fingerprint;
 mod model;
@@ -15,6 +16,7 @@ mod target;
 mod write;
 
 pub use check::check_lockfile;
+pub use diff::{Direction, LockDiff, PinChange, PinDiff, PinSide, diff};
 pub use error::LockError;
 pub use fingerprint::fingerprints;
 pub use model::*;

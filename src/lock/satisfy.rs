@@ -239,7 +239,7 @@ impl Drifts {
                     // A suite goes by several names (trixie, stable), so that it is judged by the question being the same.
                     let suite_fits = match &requirement.choice {
                         AptChoice::FromSuite(suite) => unchanged || *suite == pin.suite,
-                        AptChoice::Candidate | AptChoice::Exactly(_) | AptChoice::StartsWith(_) => true,
+                        AptChoice::Candidate | AptChoice::Exactly(_) | AptChoice::Like(_) => true,
                     };
                     if !requirement.accepts(&pin.version) || !suite_fits {
                         self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() });

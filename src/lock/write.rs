@@ -144,7 +144,9 @@ impl Writer {
     }
 
     fn string(&mut self, key: &str, value: impl Display) {
-        self.raw(key, &quoted(value));
+        let _ = write!(self.text, "{key} = \"");
+        let _ = write!(Escaped(&mut self.text), "{value}");
+        self.text.push_str("\"\n");
     }
 
     fn number(&mut self, key: &str, value: u64) {
@@ -179,18 +181,60 @@ fn render_moment(seconds: i64) -> String {
 
 /// A TOML basic string in ASCII.
 fn quoted(value: impl Display) -> String {
-    let value = value.to_string();
-    let mut text = String::with_capacity(value.len() + 2);
-    text.push('"');
-    for character in value.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            ' '..='~' => text.push(character),
-            other => {
-                let _ = write!(text, "\\U{:08X}", u32::from(other));
-            }
-        }
-    }
+    let mut text = "\"".to_owned();
+    let _ = write!(Escaped(&mut text), "{value}");
     text.push('"');
     text
+}
+
+/// Writes text as the inside of a TOML basic string in ASCII.
+struct Escaped<'a>(&'a mut String);
+
+impl std::fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if text.bytes().all(is_plain) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => self.0.extend(['\\', character]),
+                ' '..='~' => self.0.push(character),
+                other => write!(self.0, "\\U{:08X}", u32::from(other))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::lock::sample;
+
+    /// Set `OCLOCK_BLESS` to write the example anew.
+    #[test]
+    fn the_example_in_the_documentation_is_what_is_written() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lockfile.md");
+        let page = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = page.split_once("```toml\n").unwrap();
+        let (example, after) = rest.split_once("```\n").unwrap();
+        let written = render_lockfile(&sample::lock());
+        if std::env::var_os("OCLOCK_BLESS").is_some() {
+            std::fs::write(&path, format!("{before}```toml\n{written}```\n{after}")).unwrap();
+        } else {
+            assert_eq!(example, written);
+        }
+    }
+
+    #[test]
+    fn nothing_can_leave_its_string() {
+        let mut lock = sample::lock();
+        lock.seal.encoder = "a\"\n[x] \\ \u{e4}\u{202e}".into();
+        let text = render_lockfile(&lock);
+        assert!(text.contains(r#"encoder = "a\"\U0000000A[x] \\ \U000000E4\U0000202E""#), "{text}");
+    }
 }

@@ -7,7 +7,7 @@ use uv_pep508::{VerbatimUrl, VersionOrUrl};
 
 use crate::model::{PackageName, PackageVersion, ValueError};
 
-/// A Debian requirement: `name`, `name=version` (the version may end in `*`) or `name/suite`.
+/// A Debian requirement: `name`, `name=version` (in which `*` and `?` stand for other characters) or `name/suite`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AptRequirement {
     /// The package, which may be a virtual one.
@@ -23,8 +23,8 @@ pub enum AptChoice {
     Candidate,
     /// Exactly this version.
     Exactly(PackageVersion),
-    /// A version that starts so (`20.*`).
-    StartsWith(String),
+    /// A version like this pattern (`20.*`).
+    Like(String),
     /// The version in this suite.
     FromSuite(String),
 }
@@ -44,11 +44,10 @@ impl AptRequirement {
     }
 
     fn parse_version(text: &str) -> Result<AptChoice, ValueError> {
-        match text.strip_suffix('*') {
-            Some("") => Ok(AptChoice::Candidate),
-            Some(start) => PackageVersion::parse(start).map(|start| AptChoice::StartsWith(start.as_str().to_owned())),
-            None => PackageVersion::parse(text).map(AptChoice::Exactly),
+        if !text.contains(['*', '?']) {
+            return PackageVersion::parse(text).map(AptChoice::Exactly);
         }
+        PackageVersion::parse(&text.replace(['*', '?'], "0")).map(|_| AptChoice::Like(text.to_owned()))
     }
 
     /// Whether a version answers, as far as the version alone says; a suite is not judged.
@@ -56,9 +55,28 @@ impl AptRequirement {
         match &self.choice {
             AptChoice::Candidate | AptChoice::FromSuite(_) => true,
             AptChoice::Exactly(wanted) => wanted == version,
-            AptChoice::StartsWith(start) => version.as_str().starts_with(start.as_str()),
+            AptChoice::Like(pattern) => is_like(pattern.as_bytes(), version.as_str().as_bytes()),
         }
     }
+}
+
+/// Whether a text is like a pattern, in which `*` stands for any characters and `?` for one (as in fnmatch(3)).
+fn is_like(pattern: &[u8], text: &[u8]) -> bool {
+    // Which beginnings of the text the pattern so far can stand for.
+    let mut fits = vec![false; text.len() + 1];
+    fits[0] = true;
+    for byte in pattern {
+        match byte {
+            b'*' => (1..fits.len()).for_each(|end| fits[end] |= fits[end - 1]),
+            _ => {
+                for end in (1..fits.len()).rev() {
+                    fits[end] = fits[end - 1] && (*byte == b'?' || *byte == text[end - 1]);
+                }
+                fits[0] = false;
+            }
+        }
+    }
+    fits[text.len()]
 }
 
 /// Accepts a Debian package's name (Debian policy 5.6.1).
@@ -203,10 +221,13 @@ mod tests {
     fn apt_requirements_are_as_on_its_command_line() {
         let nodejs = AptRequirement::parse("nodejs=20.*").unwrap();
         assert!(nodejs.accepts(&version("20.19.2+dfsg-1")) && !nodejs.accepts(&version("2.0")));
+        let inner = AptRequirement::parse("nodejs=20.*-?").unwrap();
+        assert!(inner.accepts(&version("20.19.2+dfsg-1")) && !inner.accepts(&version("20.19.2+dfsg-12")));
+        assert!(AptRequirement::parse("git=*").unwrap().accepts(&version("1")));
         let git = AptRequirement::parse("git=1:2.47.3-0+deb13u1").unwrap();
         assert!(git.accepts(&version("1:2.47.3-0+deb13u1")) && !git.accepts(&version("1:2.47.3")));
         assert_eq!(AptRequirement::parse("g++/trixie").unwrap().choice, AptChoice::FromSuite("trixie".into()));
-        for bad in ["", "g", "Git", "git=", "git:amd64", "git-", "git = 1", "git=1*2", "git/", "git>=1"] {
+        for bad in ["", "g", "Git", "git=", "git:amd64", "git-", "git = 1", "git/", "git>=1"] {
             assert!(AptRequirement::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! Plain values that every part speaks of: digests, packages, artifacts, platforms, image references.
 
 mod artifact;
+mod debian_version;
 mod digest;
 mod image_path;
 mod image_ref;
@@ -8,6 +9,7 @@ mod package;
 mod platform;
 
 pub use artifact::{Artifact, ArtifactPath, SourceName};
+pub use debian_version::compare_debian_versions;
 pub use digest::{Hasher, Sha256, Sha512};
 pub use image_path::check_image_path;
 pub use image_ref::ImageReference;
