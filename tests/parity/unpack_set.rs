@@ -51,12 +51,8 @@ fn main() {
     let store = Store::open(store).unwrap();
     let pins: Vec<AptPin> = debs.iter().map(|path| pin(&store, path)).collect();
     let epoch = epoch.parse().unwrap();
-    let request = AptTreeRequest {
-        pins: &pins.iter().collect::<Vec<_>>(),
-        platform: Platform::LINUX_AMD64,
-        epoch,
-        base: None,
-    };
+    let request =
+        AptTreeRequest { pins: &pins.iter().collect::<Vec<_>>(), platform: Platform::LINUX_AMD64, epoch, base: None };
     let started = std::time::Instant::now();
     let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 20, File::create(out).unwrap()), epoch);
     match write_root(&request, &store, &mut tar) {

@@ -34,20 +34,23 @@ pub(super) fn put_database(
         let mut list = known.list.join(&b'\n');
         list.push(b'\n');
         stanzas.insert((deb.name.as_str(), deb.architecture.as_str()), stanza);
+        let sums = known.md5sums.clone();
         let id = deb.id();
         tree.put_file(&format!("var/lib/dpkg/info/{id}.list"), 0o644, list);
+        if let Some(sums) = sums {
+            tree.put_file(&format!("var/lib/dpkg/info/{id}.md5sums"), 0o644, sums);
+        }
         for (name, file) in deb.files.iter().filter(|(name, _)| *name != "control") {
             tree.put_file(&format!("var/lib/dpkg/info/{id}.{name}"), file.mode & 0o777, file.bytes.clone());
         }
     }
-    let stanzas: Vec<String> = stanzas.into_values().collect();
+    let stanzas: String = stanzas.into_values().map(|stanza| stanza + "\n").collect();
     let status = match base {
-        Some(base) => format!("{}\n\n{}", base.status.trim_end(), stanzas.join("\n")),
-        None => stanzas.join("\n"),
+        Some(base) => format!("{}\n\n{stanzas}", base.status.trim_end()),
+        None => stanzas,
     };
     tree.put_file("var/lib/dpkg/status", 0o644, status.into_bytes());
     if base.is_none() {
-        tree.put_file("var/lib/dpkg/available", 0o644, Vec::new());
         tree.put_file("var/lib/dpkg/info/format", 0o644, b"1\n".to_vec());
     }
     put_triggers(tree, unpacked, base)
@@ -58,7 +61,8 @@ fn put_triggers(
     unpacked: &[(&Deb, usize)],
     base: Option<&BaseSystem>,
 ) -> Result<(), AptAssembleError> {
-    let mut triggers = Triggers { files: base.map(|base| base.text("triggers/File")).unwrap_or_default(), ..Triggers::default() };
+    let mut triggers =
+        Triggers { files: base.map(|base| base.text("triggers/File")).unwrap_or_default(), ..Triggers::default() };
     for (deb, _) in unpacked {
         triggers.add(deb, base)?;
     }
@@ -84,16 +88,11 @@ fn put_triggers(
 }
 
 /// Activates the file triggers of installed packages for what the new packages bring.
-fn activate_by_files(
-    activated: &mut BTreeMap<String, BTreeSet<String>>,
-    unpacked: &[(&Deb, usize)],
-    interests: &str,
-) {
+fn activate_by_files(activated: &mut BTreeMap<String, BTreeSet<String>>, unpacked: &[(&Deb, usize)], interests: &str) {
     for (path, package) in interests.lines().filter_map(|line| line.split_once(' ')) {
         let below = path.trim_start_matches('/').as_bytes();
-        let is_below = |member: &[u8]| {
-            member.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        };
+        let is_below =
+            |member: &[u8]| member.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
         for (deb, _) in unpacked {
             let mut brought = deb.members.iter().filter(|member| !matches!(member.kind, MemberKind::Directory));
             if brought.any(|member| is_below(&member.path)) {

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use ::tar::EntryType;
+use md5::Digest as _;
 
 use super::control::{Conffile, Paragraph};
 use super::error::AptAssembleError;
@@ -30,6 +31,8 @@ pub(super) struct Deb {
     pub conffiles: Vec<Conffile>,
     /// Its members in the order in which dpkg unpacks them: symbolic links last (dpkg, lib/dpkg/tarfn.c).
     pub members: Vec<Member>,
+    /// The MD5 of each file by its path, when the package brings no `md5sums` of its own: dpkg then writes them itself.
+    pub md5sums: Option<BTreeMap<Vec<u8>, String>>,
 }
 
 /// A control file such as `postinst`.
@@ -122,11 +125,8 @@ type Flaw = String;
 impl Deb {
     /// Reads the package of a pin: verified against the locked hash by the store, then against the pin by what it says of itself.
     pub fn read(pin: &AptPin, store: &Store, spool: &mut Spool) -> Result<Self, AptAssembleError> {
-        let invalid = |why: Flaw| AptAssembleError::Invalid {
-            package: pin.name.clone(),
-            version: pin.version.clone(),
-            why,
-        };
+        let invalid =
+            |why: Flaw| AptAssembleError::Invalid { package: pin.name.clone(), version: pin.version.clone(), why };
         let mut file = store.open_blob(&pin.artifact.sha256).map_err(|source| AptAssembleError::Store {
             package: pin.name.clone(),
             version: pin.version.clone(),
@@ -148,8 +148,9 @@ impl Deb {
             version: field("Version"),
             architecture: field("Architecture"),
             control: paragraph,
-            files,
             conffiles,
+            md5sums: if files.contains_key("md5sums") { None } else { Some(md5sums(&members).map_err(invalid)?) },
+            files,
             members,
         })
     }
@@ -167,7 +168,8 @@ impl Deb {
 fn find_parts(file: &mut File) -> Result<(ArEntry, ArEntry), Flaw> {
     let entries = archive::ar_entries(file).map_err(|error| error.to_string())?;
     let mut entries = entries.into_iter();
-    let binary = entries.next().filter(|entry| entry.name == "debian-binary").ok_or("its first part is not `debian-binary`")?;
+    let binary =
+        entries.next().filter(|entry| entry.name == "debian-binary").ok_or("its first part is not `debian-binary`")?;
     let mut format = String::new();
     part(file, &binary)?.take(64).read_to_string(&mut format).map_err(|error| error.to_string())?;
     if !format.starts_with("2.") {
@@ -203,7 +205,9 @@ fn read_control(reader: impl Read + Send) -> Result<BTreeMap<String, ControlFile
         }
         let name = String::from_utf8(path).map_err(|_| "a control file's name is not text")?;
         // dpkg leaves names with a dot out, so a file of such a name would silently be lost.
-        if !entry.header().entry_type().is_file() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+        if !entry.header().entry_type().is_file()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        {
             return Err(format!("its control part holds `{name}`, which is no control file"));
         }
         if name == "list" || entry.size() > CONTROL_MAX {
@@ -262,6 +266,30 @@ fn read_members(reader: impl Read + Send, spool: &mut Spool) -> Result<Vec<Membe
     Ok(members)
 }
 
+fn md5sums(members: &[Member]) -> Result<BTreeMap<Vec<u8>, String>, Flaw> {
+    let mut sums: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    for member in members {
+        let sum = match &member.kind {
+            MemberKind::File(extent) => {
+                let mut hasher = md5::Md5::new();
+                let mut reader = extent.reader();
+                let mut buffer = vec![0; 128 << 10];
+                loop {
+                    match reader.read(&mut buffer).map_err(|error| error.to_string())? {
+                        0 => break,
+                        length => hasher.update(&buffer[..length]),
+                    }
+                }
+                Some(hex::encode(hasher.finalize()))
+            }
+            MemberKind::HardLink(target) => sums.get(target).cloned(),
+            MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Fifo => None,
+        };
+        sums.extend(sum.map(|sum| (member.path.clone(), sum)));
+    }
+    Ok(sums)
+}
+
 fn read_member(mut entry: ::tar::Entry<'_, impl Read>, spool: &mut Spool) -> Result<Member, Flaw> {
     let failed = |error: io::Error| error.to_string();
     let path = member_path(&entry.path_bytes())?;
@@ -297,10 +325,17 @@ fn member_path(raw: &[u8]) -> Result<Vec<u8>, Flaw> {
     let trimmed = raw.strip_prefix(b"./").unwrap_or(raw);
     let trimmed = trimmed.strip_suffix(b"/").unwrap_or(trimmed);
     if trimmed.is_empty() || trimmed == b"." {
-        return if raw.starts_with(b"/") || raw.is_empty() { Err(format!("it brings the path `{}`", shown())) } else { Ok(Vec::new()) };
+        return if raw.starts_with(b"/") || raw.is_empty() {
+            Err(format!("it brings the path `{}`", shown()))
+        } else {
+            Ok(Vec::new())
+        };
     }
     if trimmed.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-        return Err(format!("it brings the path `{}`, which leads out of the root or is not in its plain form", shown()));
+        return Err(format!(
+            "it brings the path `{}`, which leads out of the root or is not in its plain form",
+            shown()
+        ));
     }
     if trimmed.iter().any(|byte| matches!(byte, 0 | b'\n')) {
         return Err(format!("it brings the path `{}`, which has a line break", shown()));

@@ -143,7 +143,9 @@ impl Explain for AptAssembleError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Store { source, .. } => source.hints(),
-            Self::Mismatch { package, .. } => vec![format!("run `oclock update apt:{package}` and review what changes")],
+            Self::Mismatch { package, .. } => {
+                vec![format!("run `oclock update apt:{package}` and review what changes")]
+            }
             Self::Overlap { second, .. } => {
                 vec![format!("ask for only one of the two: `oclock why apt:{second}` says who brings it")]
             }
