@@ -2,6 +2,8 @@
 //!
 //! Offline. Needs dpkg, which every Debian machine has; owners are compared only when the test runs as root.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read, Write};

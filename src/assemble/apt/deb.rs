@@ -130,7 +130,7 @@ impl Deb {
         let mut file = store.open_blob(&pin.artifact.sha256).map_err(|source| AptAssembleError::Store {
             package: pin.name.clone(),
             version: pin.version.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let (control, data) = find_parts(&mut file).map_err(invalid)?;
         let files = read_control(part(&mut file, &control).map_err(invalid)?).map_err(invalid)?;
