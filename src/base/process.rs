@@ -66,13 +66,6 @@ impl Explain for ProcessError {
     }
 }
 
-/// What a program reads from its standard input.
-#[derive(Clone, Debug)]
-enum Input {
-    None,
-    Text(Vec<u8>),
-}
-
 /// A command line with its environment, before it is run.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -81,7 +74,7 @@ pub struct Invocation {
     variables: Vec<(OsString, OsString)>,
     removed: Vec<OsString>,
     cleared: bool,
-    input: Input,
+    input: Option<PathBuf>,
     directory: Option<PathBuf>,
     limit: Option<Duration>,
 }
@@ -111,7 +104,7 @@ impl Invocation {
             variables: Vec::new(),
             removed: Vec::new(),
             cleared: false,
-            input: Input::None,
+            input: None,
             directory: None,
             limit: None,
         }
@@ -149,6 +142,13 @@ impl Invocation {
     #[must_use]
     pub fn without_environment(mut self) -> Self {
         self.cleared = true;
+        self
+    }
+
+    /// Gives it this file as standard input; without, there is none.
+    #[must_use]
+    pub fn input(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input = Some(path.into());
         self
     }
 
@@ -254,7 +254,10 @@ impl Invocation {
 
     fn spawn(&self, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).stdin(self.standard_input()?).stdout(stdout).stderr(stderr);
+        if self.cleared {
+            command.env_clear();
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         for name in &self.removed {
             command.env_remove(name);
@@ -264,15 +267,19 @@ impl Invocation {
         }
         // A group of its own, so that ^C on the terminal reaches oclock alone and it ends the whole group itself.
         command.process_group(0);
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_ending() {
+            return Err(ProcessError::Interrupted);
+        }
         let child = command.spawn().map_err(|source| self.start_error(source))?;
-        RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child.id());
+        running.push(child.id());
         Ok(child)
     }
 
-    fn standard_input(&self) -> Stdio {
+    fn standard_input(&self) -> Result<Stdio, ProcessError> {
         match &self.input {
-            Input::None => Stdio::null(),
-            Input::Text(_) => Stdio::piped(),
+            None => Ok(Stdio::null()),
+            Some(path) => std::fs::File::open(path).map(Stdio::from).map_err(|source| self.start_error(source)),
         }
     }
 
