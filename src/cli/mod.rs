@@ -35,7 +35,7 @@ use crate::report;
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let environment = Environment::from_variables(std::env::vars_os());
+    let environment = Environment::of_process();
     start_log(&arguments.global);
     watch_interrupts();
     let colour = colour(arguments.global.color, &environment);
