@@ -260,7 +260,8 @@ fn the_kept_chain_is_verified_offline_and_notices_every_change() {
     let verify = |lock: &Lockfile| verify_chain(lock, &bench.store(), &keyrings);
     let lock = lockfile(solution);
     verify(&lock).unwrap();
-    let changes: [(&str, fn(&mut Lockfile)); 8] = [
+    type Change = fn(&mut Lockfile);
+    let changes: [(&str, Change); 8] = [
         ("hash", |lock| lock.apt[0].artifact.sha256 = Sha256::of(b"other")),
         ("size", |lock| lock.apt[0].artifact.size += 1),
         ("version", |lock| lock.apt[0].version = "4.0".parse().unwrap()),
