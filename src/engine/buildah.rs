@@ -178,7 +178,7 @@ impl Engine for Buildah {
         let file = Self::parse(request)?;
         let root = request.scratch.join("buildah");
         fs::ensure_directory(&root.join("tmp"))?;
-        fs::write_atomically(&root.join(STORAGE_CONF), b"[storage]\ndriver = \"vfs\"\n")?;
+        fs::write_stream(&root.join(STORAGE_CONF), &mut &b"[storage]\ndriver = \"vfs\"\n"[..])?;
         let (leftover, runtimes) = (root.clone(), self.runtimes());
         let cleanup = Cleanup::new(move || clean_up(&leftover, &runtimes));
         let mut workshop = Workshop::open(self, request, root)?;
@@ -286,7 +286,13 @@ impl<'a> Workshop<'a> {
 
     fn step(&mut self, number: usize, instruction: &Instruction, on_line: OnLine<'_>) -> Result<(), EngineError> {
         let (invocation, step) = match instruction {
-            Instruction::Copy(copy) => (self.copy(copy), describe_copy(copy)),
+            Instruction::Copy(copy) => {
+                if let Some(parent) = copy.disputed_parent(&self.directory) {
+                    let made = self.make_directory(&parent)?.run();
+                    made.map_err(Self::failed("make a directory"))?;
+                }
+                (self.copy(copy), describe_copy(copy))
+            }
             Instruction::Run(command) => (self.run(command), describe_run(command)),
             Instruction::WorkingDirectory(path) => {
                 self.directory.clone_from(path);
