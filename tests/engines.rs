@@ -1,6 +1,8 @@
 //! Real engines on a tiny root: one image from all of them. Needs buildah, runc, docker (daemon running), busybox-static and
 //! skopeo, as CI installs them; what is missing makes a test fail and says what to install.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

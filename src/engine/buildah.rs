@@ -191,7 +191,7 @@ impl Engine for Buildah {
     }
 
     fn load(&self, archive: &Path, tags: &[String]) -> Result<(), EngineError> {
-        let fail = |source| EngineError::Failed { engine: NAME.into(), action: "load the image", source };
+        let fail = |source| EngineError::Failed { engine: NAME, action: "load the image", source: Box::new(source) };
         let source = format!("docker-archive:{}", archive.display());
         let id = Invocation::new(&self.program).args(["pull", "--quiet", &source]).run().map_err(fail)?.text();
         for tag in tags {
@@ -244,7 +244,7 @@ impl<'a> Workshop<'a> {
     }
 
     fn failed(action: &'static str) -> impl FnOnce(ProcessError) -> EngineError {
-        move |source| EngineError::Failed { engine: NAME.into(), action, source }
+        move |source| EngineError::Failed { engine: NAME, action, source: Box::new(source) }
     }
 
     /// buildah on the store of this build alone, with nothing of the user's environment and configuration.
@@ -321,7 +321,7 @@ impl<'a> Workshop<'a> {
         };
         on_line(&format!("step {number}: {step}"));
         let result = invocation.run_talking(on_line).map(drop);
-        result.map_err(|source| EngineError::Step { number, step, engine: NAME.into(), source })
+        result.map_err(|source| EngineError::Step { number, step, engine: NAME, source: Box::new(source) })
     }
 
     fn copy(&self, copy: &CopyStep) -> Invocation {
@@ -376,7 +376,7 @@ impl<'a> Workshop<'a> {
             return Ok(directory);
         }
         let what = format!("the container's files should be in `{}`", directory.display());
-        Err(EngineError::Answer { engine: NAME.into(), what })
+        Err(EngineError::Answer { engine: NAME, what })
     }
 }
 

@@ -416,11 +416,11 @@ fn image_in(line: &str) -> Option<&str> {
 }
 
 fn failed(action: &'static str) -> impl FnOnce(ProcessError) -> EngineError {
-    move |source| EngineError::Failed { engine: NAME.into(), action, source }
+    move |source| EngineError::Failed { engine: NAME, action, source: Box::new(source) }
 }
 
 fn answer(what: &str) -> EngineError {
-    EngineError::Answer { engine: NAME.into(), what: what.to_owned() }
+    EngineError::Answer { engine: NAME, what: what.to_owned() }
 }
 
 #[cfg(test)]
