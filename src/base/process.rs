@@ -333,7 +333,9 @@ static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// What [`end_all`] does after the programs are gone, by a number for taking it out again.
-static CLEANUPS: Mutex<Vec<(u64, Box<dyn FnOnce() + Send>)>> = Mutex::new(Vec::new());
+static CLEANUPS: Mutex<Vec<(u64, CleanupAction)>> = Mutex::new(Vec::new());
+
+type CleanupAction = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static CLEANING: Cell<bool> = const { Cell::new(false) };

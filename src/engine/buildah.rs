@@ -178,7 +178,7 @@ impl Engine for Buildah {
         let file = Self::parse(request)?;
         let root = request.scratch.join("buildah");
         fs::ensure_directory(&root.join("tmp"))?;
-        fs::write_atomically(&root.join(STORAGE_CONF), b"[storage]\ndriver = \"vfs\"\n")?;
+        fs::write_stream(&root.join(STORAGE_CONF), &mut &b"[storage]\ndriver = \"vfs\"\n"[..])?;
         let (leftover, runtimes) = (root.clone(), self.runtimes());
         let cleanup = Cleanup::new(move || clean_up(&leftover, &runtimes));
         let mut workshop = Workshop::open(self, request, root)?;
@@ -191,7 +191,7 @@ impl Engine for Buildah {
     }
 
     fn load(&self, archive: &Path, tags: &[String]) -> Result<(), EngineError> {
-        let fail = |source| EngineError::Failed { engine: NAME.into(), action: "load the image", source };
+        let fail = |source| EngineError::Failed { engine: NAME, action: "load the image", source: Box::new(source) };
         let source = format!("docker-archive:{}", archive.display());
         let id = Invocation::new(&self.program).args(["pull", "--quiet", &source]).run().map_err(fail)?.text();
         for tag in tags {
@@ -244,7 +244,7 @@ impl<'a> Workshop<'a> {
     }
 
     fn failed(action: &'static str) -> impl FnOnce(ProcessError) -> EngineError {
-        move |source| EngineError::Failed { engine: NAME.into(), action, source }
+        move |source| EngineError::Failed { engine: NAME, action, source: Box::new(source) }
     }
 
     /// buildah on the store of this build alone, with nothing of the user's environment and configuration.
@@ -286,7 +286,13 @@ impl<'a> Workshop<'a> {
 
     fn step(&mut self, number: usize, instruction: &Instruction, on_line: OnLine<'_>) -> Result<(), EngineError> {
         let (invocation, step) = match instruction {
-            Instruction::Copy(copy) => (self.copy(copy), describe_copy(copy)),
+            Instruction::Copy(copy) => {
+                if let Some(parent) = copy.disputed_parent(&self.directory) {
+                    let made = self.make_directory(&parent)?.run();
+                    made.map_err(Self::failed("make a directory"))?;
+                }
+                (self.copy(copy), describe_copy(copy))
+            }
             Instruction::Run(command) => (self.run(command), describe_run(command)),
             Instruction::WorkingDirectory(path) => {
                 self.directory.clone_from(path);
@@ -315,7 +321,7 @@ impl<'a> Workshop<'a> {
         };
         on_line(&format!("step {number}: {step}"));
         let result = invocation.run_talking(on_line).map(drop);
-        result.map_err(|source| EngineError::Step { number, step, engine: NAME.into(), source })
+        result.map_err(|source| EngineError::Step { number, step, engine: NAME, source: Box::new(source) })
     }
 
     fn copy(&self, copy: &CopyStep) -> Invocation {
@@ -370,7 +376,7 @@ impl<'a> Workshop<'a> {
             return Ok(directory);
         }
         let what = format!("the container's files should be in `{}`", directory.display());
-        Err(EngineError::Answer { engine: NAME.into(), what })
+        Err(EngineError::Answer { engine: NAME, what })
     }
 }
 

@@ -135,38 +135,50 @@ impl Docker {
             serde_json::from_str::<UserConfiguration>(&text).ok().and_then(|read| read.current_context)
         {
             let own = serde_json::json!({ "currentContext": context }).to_string();
-            fs::write_atomically(&directory.join("config.json"), own.as_bytes())?;
+            fs::write_stream(&directory.join("config.json"), &mut own.as_bytes())?;
         }
         Ok(())
     }
 
-    fn build_invocation(&self, request: &BuildRequest<'_>) -> Result<Invocation, EngineError> {
+    fn build_invocation(&self, request: &BuildRequest<'_>, text: &str) -> Result<Invocation, EngineError> {
+        let containerfile = request.scratch.join("docker-config/Containerfile");
         let configuration = request.scratch.join("docker-config");
         self.write_own_configuration(&configuration)?;
+        fs::write_stream(&containerfile, &mut text.as_bytes())?;
         Ok(self
             .docker()
             .env("DOCKER_CONFIG", configuration)
             .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
             .env("DOCKER_BUILDKIT", if self.builder == Builder::Buildkit { "1" } else { "0" })
             .args(["build", "--network", "none", "--no-cache", "--file"])
-            .arg(request.context.join("Containerfile"))
+            .arg(containerfile)
             .limit(request.limit))
     }
 
-    fn build_with_buildkit(&self, request: &BuildRequest<'_>, on_line: OnLine<'_>) -> Result<BuiltRoot, EngineError> {
+    fn build_with_buildkit(
+        &self,
+        request: &BuildRequest<'_>,
+        text: &str,
+        on_line: OnLine<'_>,
+    ) -> Result<BuiltRoot, EngineError> {
         let path = request.scratch.join("root.tar");
         let leftover = path.clone();
         let cleanup = Cleanup::new(move || drop(fs::remove_file(&leftover)));
         let output = format!("type=tar,dest={}", path.display());
-        let build = self.build_invocation(request)?.args(["--progress", "plain", "--output", &output]);
+        let build = self.build_invocation(request, text)?.args(["--progress", "plain", "--output", &output]);
         build.arg(request.context).run_talking(on_line).map_err(failed("build"))?;
         Ok(BuiltRoot::kept_until_dropped(vec![RootLayer::Tar { path, offset: 0 }], vec![cleanup]))
     }
 
-    fn build_classic(&self, request: &BuildRequest<'_>, on_line: OnLine<'_>) -> Result<BuiltRoot, EngineError> {
+    fn build_classic(
+        &self,
+        request: &BuildRequest<'_>,
+        text: &str,
+        on_line: OnLine<'_>,
+    ) -> Result<BuiltRoot, EngineError> {
         let last = Arc::new(Mutex::new(None));
         let cleanup = self.image_cleanup(Arc::clone(&last));
-        let build = self.build_invocation(request)?.args(["--force-rm", "--rm"]).arg(request.context);
+        let build = self.build_invocation(request, text)?.args(["--force-rm", "--rm"]).arg(request.context);
         let mut listen = |line: &str| {
             if let Some(id) = image_in(line) {
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
@@ -245,9 +257,11 @@ impl Engine for Docker {
         if file.from != "scratch" {
             return Err(EngineError::NotScratch { from: file.from });
         }
+        let configuration = request.scratch.join("docker-config");
+        let _cleanup = Cleanup::new(move || drop(fs::remove_directory(&configuration)));
         match self.builder {
-            Builder::Classic => self.build_classic(request, on_line),
-            Builder::Buildkit => self.build_with_buildkit(request, on_line),
+            Builder::Classic => self.build_classic(request, &file.agreed_text, on_line),
+            Builder::Buildkit => self.build_with_buildkit(request, &file.agreed_text, on_line),
         }
     }
 
@@ -402,11 +416,11 @@ fn image_in(line: &str) -> Option<&str> {
 }
 
 fn failed(action: &'static str) -> impl FnOnce(ProcessError) -> EngineError {
-    move |source| EngineError::Failed { engine: NAME.into(), action, source }
+    move |source| EngineError::Failed { engine: NAME, action, source: Box::new(source) }
 }
 
 fn answer(what: &str) -> EngineError {
-    EngineError::Answer { engine: NAME.into(), what: what.to_owned() }
+    EngineError::Answer { engine: NAME, what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -183,27 +183,27 @@ pub enum EngineError {
         /// The instruction.
         step: String,
         /// The engine.
-        engine: String,
+        engine: &'static str,
         /// What the program said.
         #[source]
-        source: ProcessError,
+        source: Box<ProcessError>,
     },
     /// The engine's program failed.
     #[error("{engine} could not {action}")]
     Failed {
         /// The engine.
-        engine: String,
+        engine: &'static str,
         /// What it should have done.
         action: &'static str,
         /// What the program said.
         #[source]
-        source: ProcessError,
+        source: Box<ProcessError>,
     },
     /// The engine said something that is not understood.
     #[error("{engine} gave an answer that cannot be used: {what}")]
     Answer {
         /// The engine.
-        engine: String,
+        engine: &'static str,
         /// What is wrong with it.
         what: String,
     },
@@ -243,7 +243,7 @@ impl Explain for EngineError {
 
     fn notes(&self) -> Vec<String> {
         match self {
-            Self::Step { source: ProcessError::Failed { .. }, .. } => {
+            Self::Step { source, .. } if matches!(**source, ProcessError::Failed { .. }) => {
                 vec!["steps run without a network; what they need must be in the lockfile or in `context/`".into()]
             }
             _ => Vec::new(),

@@ -29,6 +29,9 @@ pub struct Origin {
     pub roots: Vec<String>,
 }
 
+/// What files must share to become one: size, mode, owner, group, attributes.
+type Alike<'a> = (u64, u32, u64, u64, Vec<(&'a str, &'a [u8])>);
+
 /// One layer before it is written: its name and paths, parents included, in the tree's order.
 struct Plan<'a> {
     name: String,
@@ -123,8 +126,7 @@ impl<'a> Plan<'a> {
 
     /// Large files that are the same as one before them in the layer, with that one.
     fn find_links(&self) -> Result<BTreeMap<&'a Path, &'a Path>, SealError> {
-        let mut groups: BTreeMap<(u64, u32, u64, u64, Vec<(&str, &[u8])>), Vec<(&'a Path, &'a Content)>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<Alike<'_>, Vec<(&'a Path, &'a Content)>> = BTreeMap::new();
         for (path, entry) in &self.entries {
             if let Node::File { size, content } = &entry.node
                 && *size >= LINK_FROM

@@ -52,6 +52,9 @@ pub struct Containerfile {
     pub from: String,
     /// The instructions after FROM, in order.
     pub instructions: Vec<Instruction>,
+    /// The text with lines added that make all builders do the same where they would not: directories that WORKDIR and
+    /// COPY make on the way belong to root.
+    pub agreed_text: String,
 }
 
 /// A command in one of its two forms.
@@ -76,6 +79,16 @@ pub struct CopyStep {
     pub sources: Vec<String>,
     /// A path in the image.
     pub destination: String,
+}
+
+impl CopyStep {
+    /// The directory that must be there before, when builders disagree who owns it: with `--chown`, and absolute.
+    pub fn disputed_parent(&self, directory: &str) -> Option<String> {
+        self.owner.as_ref()?;
+        let whole = read::join_path(directory, &self.destination);
+        let parent = whole.rsplit_once('/').map_or("", |(parent, _)| parent);
+        (!parent.is_empty()).then(|| parent.to_owned())
+    }
 }
 
 /// HEALTHCHECK CMD.

@@ -28,7 +28,14 @@ pub fn parse_containerfile(text: &str) -> Result<Containerfile, ContainerfileErr
     })?;
     refuse_directives(text, &parsed)?;
     refuse_double_backslash(text)?;
-    let mut reader = Reader { text, variables: Variables::default(), directory: "/".into() };
+    let mut reader = Reader {
+        text,
+        variables: Variables::default(),
+        directory: "/".into(),
+        user: None,
+        agreed: String::new(),
+        copied: 0,
+    };
     reader.variables.set("PATH", DEFAULT_PATH);
     let mut from = None;
     let mut instructions = Vec::new();
@@ -45,7 +52,7 @@ pub fn parse_containerfile(text: &str) -> Result<Containerfile, ContainerfileErr
         }
     }
     let from = from.ok_or_else(|| refuse(text, 0, "it has no FROM", None))?;
-    Ok(Containerfile { from, instructions })
+    Ok(Containerfile { from, instructions, agreed_text: reader.finish() })
 }
 
 const ONE_STAGE: &str = "build what the other stage makes beforehand and put it into `context/`";
@@ -55,18 +62,42 @@ struct Reader<'a> {
     text: &'a str,
     variables: Variables,
     directory: String,
+    /// Another user than root, when one is set.
+    user: Option<String>,
+    /// The agreed text up to byte `copied` of the text.
+    agreed: String,
+    copied: usize,
 }
 
 impl Reader<'_> {
     fn instruction(&mut self, parsed: &Parsed<'_>) -> Result<Instruction, ContainerfileError> {
         Ok(match parsed {
             Parsed::Add(add) => Instruction::Copy(self.add(add)?),
-            Parsed::Copy(copy) => Instruction::Copy(self.copy(copy)?),
+            Parsed::Copy(copy) => {
+                let step = self.copy(copy)?;
+                if let Some(parent) = step.disputed_parent(&self.directory) {
+                    let lines = format!("WORKDIR {}\nWORKDIR {}\n", escape(&parent), escape(&self.directory));
+                    let lines = self.as_root(&lines);
+                    self.insert(copy.copy.span.start, &lines);
+                }
+                Instruction::Copy(step)
+            }
             Parsed::Run(run) => Instruction::Run(self.run(run)?),
             Parsed::Env(env) => Instruction::Env(self.environment(&env.arguments)?),
             Parsed::Label(label) => Instruction::Label(self.pairs("LABEL", &label.arguments)?),
-            Parsed::Workdir(workdir) => Instruction::WorkingDirectory(self.working_directory(&workdir.arguments)?),
-            Parsed::User(user) => Instruction::User(self.word(&user.arguments)?),
+            Parsed::Workdir(workdir) => {
+                let path = self.working_directory(&workdir.arguments)?;
+                if self.user.is_some() {
+                    let lines = self.as_root(&format!("WORKDIR {}\n", escape(&path)));
+                    self.insert(workdir.workdir.span.start, &lines);
+                }
+                Instruction::WorkingDirectory(path)
+            }
+            Parsed::User(user) => {
+                let user = self.word(&user.arguments)?;
+                self.user = Some(user.clone()).filter(|user| !matches!(user.as_str(), "0" | "root" | "0:0"));
+                Instruction::User(user)
+            }
             Parsed::Shell(shell) => self.shell(shell),
             Parsed::Cmd(cmd) => Instruction::Command(command_form(&cmd.arguments)),
             Parsed::Entrypoint(entrypoint) => Instruction::Entrypoint(command_form(&entrypoint.arguments)),
@@ -93,11 +124,39 @@ impl Reader<'_> {
         refuse(self.text, offset, what, hint)
     }
 
+    /// Lines that are done as root, with the user as before afterwards.
+    fn as_root(&self, lines: &str) -> String {
+        match &self.user {
+            None => lines.to_owned(),
+            Some(user) => format!("USER 0\n{lines}USER {}\n", escape(user)),
+        }
+    }
+
+    /// Adds lines before the instruction at `offset`.
+    fn insert(&mut self, offset: usize, lines: &str) {
+        self.agreed.push_str(&self.text[self.copied..offset]);
+        self.agreed.push_str(lines);
+        self.copied = offset;
+    }
+
+    fn finish(mut self) -> String {
+        self.agreed.push_str(&self.text[self.copied..]);
+        self.agreed
+    }
+
     fn word(&self, word: &UnescapedString<'_>) -> Result<String, ContainerfileError> {
         expand(&word.value, &self.variables).map_err(|what| self.refuse(word.span.start, what, None))
     }
 
     fn add(&self, add: &AddInstruction<'_>) -> Result<CopyStep, ContainerfileError> {
+        if let Some(flag) = add.options.first() {
+            let what = format!("builders disagree about ADD --{} of an archive", flag.name.value);
+            return Err(self.refuse(
+                flag.span().start,
+                what,
+                Some("use COPY, or pack the archive with the right owners"),
+            ));
+        }
         self.copy_step(true, "ADD", &add.options, &add.src, &add.dest)
     }
 
@@ -302,7 +361,7 @@ fn no_flags(text: &str, name: &str, flags: &[Flag<'_>]) -> Result<(), Containerf
 
 fn unknown_flag(text: &str, name: &str, flag: &Flag<'_>) -> ContainerfileError {
     let what = format!("{name} --{} is not supported", crate::base::text::sanitize(&flag.name.value));
-    refuse(text, flag.span().start, what, Some("`--chown` and `--chmod` of ADD and COPY are; the rest is not"))
+    refuse(text, flag.span().start, what, Some("`--chown` and `--chmod` of COPY are; the rest is not"))
 }
 
 fn command_form(command: &Command<'_>) -> CommandForm {
@@ -330,7 +389,7 @@ fn join_continuations(text: &str) -> String {
 }
 
 /// Joins and cleans paths as Go's `path.Join` does.
-fn join_path(directory: &str, path: &str) -> String {
+pub(super) fn join_path(directory: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
     let mut parts = Vec::new();
     for part in whole.split('/') {
@@ -341,6 +400,12 @@ fn join_path(directory: &str, path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+/// A word that is read as itself: everything that may mean something is escaped.
+fn escape(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@+".contains(c);
+    text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
 /// `4096`, `4096/udp` or `8000-8003/tcp` → every port with its protocol.
@@ -423,6 +488,17 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_added_where_builders_disagree() {
+        let text = "FROM scratch\nCOPY --chown=7 a /p/q/\nWORKDIR /w\nUSER svc\nCOPY --chown=7 b c d/e/\n# x\nWORKDIR $HOME/x y\nUSER 0\nWORKDIR /z\n";
+        let agreed = parse_containerfile(text).unwrap().agreed_text;
+        let expected = "FROM scratch\nWORKDIR /p\nWORKDIR /\nCOPY --chown=7 a /p/q/\nWORKDIR /w\nUSER svc\n\
+            USER 0\nWORKDIR /w/d\nWORKDIR /w\nUSER svc\nCOPY --chown=7 b c d/e/\n# x\n\
+            USER 0\nWORKDIR /x\\ y\nUSER svc\nWORKDIR $HOME/x y\nUSER 0\nWORKDIR /z\n";
+        assert_eq!(agreed, expected);
+        assert!(parse_containerfile(&agreed).is_ok());
+    }
+
+    #[test]
     fn what_is_not_in_the_lockfile_is_refused_by_name() {
         for (text, expected) in [
             ("# syntax=docker/dockerfile:1\nFROM scratch\n", "syntax"),
@@ -430,6 +506,7 @@ mod tests {
             ("ARG A=1\nFROM scratch\n", "ARG"),
             ("FROM --platform=linux/arm64 scratch\n", "--platform"),
             ("FROM scratch\nADD https://registry.invalid/x /x\n", "registry.invalid"),
+            ("FROM scratch\nADD --chown=7 x.tar /\n", "ADD --chown"),
             ("FROM scratch\nCOPY --from=x a b\n", "COPY --from"),
             ("FROM scratch\nRUN --mount=type=cache,target=/x a\n", "RUN --mount"),
             ("FROM scratch\nRUN <<EOF\na\nEOF\n", "here-document"),
