@@ -23,10 +23,8 @@ use oclock::store::Store;
 const NODE: &str = "20.20.2";
 const SAMPLE: &[&str] = &[
     "opencode|opencode-ai @opencode-ai/plugin",
-    "express|express@4",
-    "eslint|eslint@8.57 eslint-plugin-import@2.29 typescript@5",
-    "vitest|vitest@2 vite@5",
-    "alias|ansi-regex@5 strip-ansi@npm:strip-ansi@^7",
+    "peers|eslint@8.57 eslint-plugin-import@2.29 typescript@5",
+    "aliases|ansi-regex@5 strip-ansi@npm:strip-ansi@^7",
 ];
 
 #[test]
@@ -36,7 +34,9 @@ fn trees_are_those_of_npm() {
         Some(text) => text.lines().collect(),
         None => SAMPLE.to_vec(),
     };
-    let registry = npm_setting("registry");
+    let (registry, modules, cache) = (npm_setting("registry"), npm(&["root", "-g"]), npm_setting("cache"));
+    let settings =
+        [("NPM_REGISTRY", registry.clone()), ("NPM_MODULES", format!("{modules}/npm")), ("NPM_CACHE", cache)];
     let mut differences = Vec::new();
     let mut total = 0;
     for line in lines {
@@ -47,7 +47,7 @@ fn trees_are_those_of_npm() {
             let started = std::time::Instant::now();
             let ours = ours(mode, &wishes, &registry);
             let seconds = started.elapsed().as_secs_f64();
-            let theirs = theirs(name, mode, &wishes, &registry);
+            let theirs = theirs(name, mode, &wishes, &settings);
             let lines = difference(&ours, &theirs);
             println!("{name} {mode}: {} places, {} differences, {seconds:.1} s", ours.len(), lines.len());
             lines.iter().take(12).for_each(|line| println!("    {line}"));
@@ -227,7 +227,7 @@ fn source(registry: &str) -> Source {
     }
 }
 
-fn theirs(name: &str, mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> Answer {
+fn theirs(name: &str, mode: &str, wishes: &BTreeMap<String, String>, settings: &[(&str, String)]) -> Answer {
     let text = match std::env::var("OCLOCK_NPM_ANSWERS") {
         Ok(directory) => std::fs::read_to_string(format!("{directory}/{name}.{mode}.json")).unwrap(),
         Err(_) => {
@@ -235,7 +235,7 @@ fn theirs(name: &str, mode: &str, wishes: &BTreeMap<String, String>, registry: &
                 .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/npm.mjs"))
                 .args([mode, NODE])
                 .args(wishes.iter().map(|(name, range)| format!("{name}={range}")))
-                .env("NPM_REGISTRY", registry)
+                .envs(settings.iter().cloned())
                 .output()
                 .expect("node is needed: it judges the answers");
             String::from_utf8(output.stdout).unwrap()
@@ -261,7 +261,10 @@ fn difference(ours: &Answer, theirs: &Answer) -> Vec<String> {
 }
 
 fn npm_setting(name: &str) -> String {
-    let output =
-        Command::new("npm").args(["config", "get", name]).output().expect("npm is needed: it judges the answers");
+    npm(&["config", "get", name])
+}
+
+fn npm(arguments: &[&str]) -> String {
+    let output = Command::new("npm").args(arguments).output().expect("npm is needed: it judges the answers");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
