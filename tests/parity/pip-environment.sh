@@ -7,8 +7,11 @@ here=$(dirname "$0")
 rm -rf "$root/opt/venv" "$root/opt/wheels" "$dir/theirs" "$dir/ours"
 mkdir -p "$root/opt/wheels"
 cp "$dir"/wheels/*.whl "$root/opt/wheels/"
+# The names as they are normalised: pip takes the spelling asked for into the path of headers.
 for wheel in "$dir"/wheels/*.whl; do
-    basename "$wheel" | sed 's/^\([^-]*\)-\([^-]*\)-.*/\1==\2/'
+    file=$(basename "$wheel")
+    rest=${file#*-}
+    echo "$(echo "${file%%-*}" | tr 'A-Z_.' 'a-z--')==${rest%%-*}"
 done > "$root/opt/wheels/names"
 chroot "$root" env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 sh -euc '
     umask 022

@@ -27,6 +27,8 @@ use oclock::store::Store;
 use pip_parity::{LIMIT, PYTHON, index, judge, ours, uv, versions};
 
 fn main() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let texts: Vec<&str> = arguments.iter().map(String::as_str).collect();
