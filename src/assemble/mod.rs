@@ -2,5 +2,6 @@
 //! be layers, and the rendered Containerfile. No network, no clock, nothing of the host.
 
 pub mod apt;
+pub mod files;
 pub mod npm;
 pub mod pip;

@@ -1,6 +1,6 @@
 //! Archives as bytes: decompression by what the bytes say, and Debian's `ar`.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// How a stream is compressed, told by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,51 @@ pub fn ar_members(bytes: &[u8]) -> io::Result<Vec<ArMember<'_>>> {
     Ok(members)
 }
 
+/// Where a member of an `ar` archive is in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArEntry {
+    /// Its name without padding and trailing slash.
+    pub name: String,
+    /// Where its bytes start.
+    pub offset: u64,
+    /// How many they are.
+    pub size: u64,
+}
+
+/// The same as [`ar_members`] for a file that is too large to be held: only the headers are read.
+///
+/// # Errors
+/// When the file cannot be read or is not such an archive.
+pub fn ar_entries(file: &mut (impl Read + Seek)) -> io::Result<Vec<ArEntry>> {
+    const HEADER: u64 = 60;
+    let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let end = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut magic = [0; 8];
+    file.read_exact(&mut magic)?;
+    if &magic != b"!<arch>\n" {
+        return Err(bad("no `ar` archive"));
+    }
+    let mut entries = Vec::new();
+    let mut at = magic.len() as u64;
+    while at < end {
+        let mut header = [0; HEADER as usize];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut header).map_err(|_| bad("a cut `ar` header"))?;
+        let field = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map(str::trim_end);
+        let name = field(0..16).map_err(|_| bad("an `ar` name that is not text"))?.trim_end_matches('/').to_owned();
+        let size = field(48..58).ok().and_then(|text| text.parse::<u64>().ok());
+        let size = size.ok_or_else(|| bad("an `ar` size that is not a number"))?;
+        let offset = at + HEADER;
+        if header[58..] != *b"`\n" || size > end - offset {
+            return Err(bad("a cut `ar` member"));
+        }
+        entries.push(ArEntry { name, offset, size });
+        at = offset + size + size % 2;
+    }
+    Ok(entries)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +153,11 @@ mod tests {
     fn a_cut_ar_archive_is_an_error() {
         let whole = b"!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n";
         assert_eq!(ar_members(whole).unwrap()[0].data, b"2.0\n");
+        let entry = ArEntry { name: "debian-binary".into(), offset: 68, size: 4 };
+        assert_eq!(ar_entries(&mut io::Cursor::new(whole)).unwrap(), [entry]);
         for length in 9..whole.len() {
             assert!(ar_members(&whole[..length]).is_err(), "{length}");
+            assert!(ar_entries(&mut io::Cursor::new(&whole[..length])).is_err(), "{length}");
         }
     }
 }

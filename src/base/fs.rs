@@ -78,6 +78,14 @@ pub fn read_text_if_present(path: &Path) -> Result<Option<String>, FsError> {
     }
 }
 
+/// Opens a scratch file in a directory for reading and writing; it has no name and is gone when it is closed.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn scratch_file(directory: &Path) -> Result<File, FsError> {
+    tempfile::tempfile_in(directory).map_err(FsError::new("create a file in", directory))
+}
+
 /// Replaces a file's contents in one step: written beside it, synced, renamed over it. Mode 0644.
 ///
 /// # Errors
@@ -91,6 +99,84 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), FsError> {
     file.as_file().sync_all().map_err(fail())?;
     file.persist(path).map_err(|error| fail()(error.error))?;
     sync_directory(directory)
+}
+
+/// A file that appears whole or not at all: written beside its place, synced and renamed by [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct NewFile {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Starts a file that will be at `path`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn create(path: &Path) -> Result<Self, FsError> {
+        let file = tempfile::Builder::new().prefix(".oclock-").tempfile_in(parent_of(path));
+        Ok(Self { file: file.map_err(FsError::new("write", path))?, path: path.to_owned() })
+    }
+
+    /// Puts it in its place with mode 0644; what was there before is gone.
+    ///
+    /// # Errors
+    /// When it cannot be synced or renamed.
+    pub fn commit(self) -> Result<(), FsError> {
+        let fail = || FsError::new("write", &self.path);
+        set_mode(self.file.path(), 0o644)?;
+        self.file.as_file().sync_all().map_err(fail())?;
+        self.file.persist(&self.path).map_err(|error| FsError::new("write", &self.path)(error.error))?;
+        sync_directory(parent_of(&self.path))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A directory that appears whole or not at all: filled beside its place and renamed by [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct NewDirectory {
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl NewDirectory {
+    /// Starts a directory that will be at `path`.
+    ///
+    /// # Errors
+    /// When the directory above it cannot be written.
+    pub fn create(path: &Path) -> Result<Self, FsError> {
+        let directory = tempfile::Builder::new().prefix(".oclock-").tempdir_in(parent_of(path));
+        Ok(Self { directory: directory.map_err(FsError::new("create", path))?, path: path.to_owned() })
+    }
+
+    /// Where it is filled.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Puts it in its place with mode 0755; a directory that was there before is removed.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn commit(self) -> Result<(), FsError> {
+        let fail = || FsError::new("write", &self.path);
+        set_mode(self.directory.path(), 0o755)?;
+        if self.path.symlink_metadata().is_ok() {
+            let old = tempfile::Builder::new().prefix(".oclock-").tempdir_in(parent_of(&self.path)).map_err(fail())?;
+            fs::rename(&self.path, old.path().join("old")).map_err(fail())?;
+        }
+        fs::rename(self.directory.keep(), &self.path).map_err(fail())?;
+        sync_directory(parent_of(&self.path))
+    }
 }
 
 /// Makes the directory and its parents where they are missing.
@@ -110,6 +196,34 @@ pub fn remove_directory(path: &Path) -> Result<(), FsError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FsError::new("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Removes a file; a missing one is fine.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FsError::new("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a symbolic link at `path` that points to `target`.
+///
+/// # Errors
+/// When something is there already or the directory cannot be written.
+pub fn link_to(target: &Path, path: &Path) -> Result<(), FsError> {
+    std::os::unix::fs::symlink(target, path).map_err(FsError::new("link", path))
+}
+
+/// Writes all that a reader yields into a new or emptied file; for scratch files, neither synced nor atomic.
+///
+/// # Errors
+/// The reader's or the disk's.
+pub fn write_stream(path: &Path, reader: &mut impl Read) -> Result<u64, FsError> {
+    let mut file = File::create(path).map_err(FsError::new("write", path))?;
+    copy_with(reader, &mut file, |_| {}).map_err(FsError::new("write", path))
 }
 
 /// Sets the permission bits.

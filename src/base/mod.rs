@@ -12,3 +12,4 @@ pub mod process;
 pub mod progress;
 pub mod tar;
 pub mod text;
+pub mod untar;

@@ -1,11 +1,13 @@
 //! Other programs: run with their output caught, or streamed, and ended with everything they started.
 
+use std::cell::Cell;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Stopwatch;
@@ -64,6 +66,13 @@ impl Explain for ProcessError {
     }
 }
 
+/// What a program reads from its standard input.
+#[derive(Clone, Debug)]
+enum Input {
+    None,
+    Text(Vec<u8>),
+}
+
 /// A command line with its environment, before it is run.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -71,6 +80,8 @@ pub struct Invocation {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     removed: Vec<OsString>,
+    cleared: bool,
+    input: Input,
     directory: Option<PathBuf>,
     limit: Option<Duration>,
 }
@@ -99,6 +110,8 @@ impl Invocation {
             arguments: Vec::new(),
             variables: Vec::new(),
             removed: Vec::new(),
+            cleared: false,
+            input: Input::None,
             directory: None,
             limit: None,
         }
@@ -132,10 +145,24 @@ impl Invocation {
         self
     }
 
+    /// Starts from no variables at all, instead of oclock's own.
+    #[must_use]
+    pub fn without_environment(mut self) -> Self {
+        self.cleared = true;
+        self
+    }
+
     /// Sets the working directory.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Gives it a short standard input (a few KiB, less than a pipe holds).
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Input::Text(input.into());
         self
     }
 
@@ -181,7 +208,7 @@ impl Invocation {
         mut on_line: impl FnMut(&str) + Send,
         consume: impl FnOnce(&mut dyn Read, &mut T) -> io::Result<()> + Send,
     ) -> Result<(T, Vec<u8>), ProcessError> {
-        let mut child = Guard(self.spawn()?);
+        let mut child = Guard(self.spawn(Stdio::piped(), Stdio::piped())?);
         let (Some(mut stdout), Some(mut stderr)) = (child.0.stdout.take(), child.0.stderr.take()) else {
             return Err(self.start_error(io::Error::other("no pipes")));
         };
@@ -209,9 +236,35 @@ impl Invocation {
         }
     }
 
-    fn spawn(&self) -> Result<Child, ProcessError> {
+    /// Runs it with both of its streams merged, calling `on_line` with each line as it comes; returns all it wrote.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); the last lines of both streams are the evidence.
+    pub fn run_talking(&self, mut on_line: impl FnMut(&str) + Send) -> Result<Vec<u8>, ProcessError> {
+        let (mut reader, writer) = io::pipe().map_err(|source| self.start_error(source))?;
+        let streams = writer.try_clone().map(|clone| (Stdio::from(clone), Stdio::from(writer)));
+        let (stdout, stderr) = streams.map_err(|source| self.start_error(source))?;
+        let mut child = Guard(self.spawn(stdout, stderr)?);
+        let mut talk = Vec::new();
+        let status = std::thread::scope(|scope| {
+            let talk = &mut talk;
+            scope.spawn(move || read_lines(&mut reader, talk, &mut on_line));
+            let status = self.wait(&mut child.0);
+            if status.is_err() {
+                end_group(&child.0);
+            }
+            status
+        });
+        self.check(status, &talk)?;
+        Ok(talk)
+    }
+
+    fn spawn(&self, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).stdin(self.standard_input()).stdout(stdout).stderr(stderr);
+        if self.cleared {
+            command.env_clear();
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         for name in &self.removed {
             command.env_remove(name);
@@ -221,9 +274,24 @@ impl Invocation {
         }
         // A group of its own, so that ^C on the terminal reaches oclock alone and it ends the whole group itself.
         command.process_group(0);
-        let child = command.spawn().map_err(|source| self.start_error(source))?;
-        RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child.id());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_ending() {
+            return Err(ProcessError::Interrupted);
+        }
+        let mut child = command.spawn().map_err(|source| self.start_error(source))?;
+        running.push(child.id());
+        if let (Some(mut stdin), Input::Text(text)) = (child.stdin.take(), &self.input) {
+            // A program that does not read its input says so by its own exit status.
+            stdin.write_all(text).ok();
+        }
         Ok(child)
+    }
+
+    fn standard_input(&self) -> Stdio {
+        match &self.input {
+            Input::None => Stdio::null(),
+            Input::Text(_) => Stdio::piped(),
+        }
     }
 
     fn start_error(&self, source: io::Error) -> ProcessError {
@@ -259,6 +327,7 @@ impl Invocation {
         let tail = last_lines(talk, 20);
         match status {
             Ok(status) if status.success() => Ok(()),
+            _ if is_ending() => Err(ProcessError::Interrupted),
             Ok(status) => Err(ProcessError::Failed { command: self.display(), status: status.to_string(), tail }),
             Err(ProcessError::TimedOut { command, seconds, .. }) => {
                 Err(ProcessError::TimedOut { command, seconds, tail })
@@ -271,10 +340,61 @@ impl Invocation {
 /// The process groups under way, for [`end_all`].
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Ends every program that is running, with its children: what ^C does before oclock leaves.
+/// Whether [`end_all`] was called: nothing new is started then, except by the cleanups themselves.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// What [`end_all`] does after the programs are gone, by a number for taking it out again.
+static CLEANUPS: Mutex<Vec<(u64, Box<dyn FnOnce() + Send>)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static CLEANING: Cell<bool> = const { Cell::new(false) };
+}
+
+fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst) && !CLEANING.get()
+}
+
+/// Ends every program that is running, with its children, and then cleans up what they left: what ^C does before oclock
+/// leaves. Programs started afterwards are refused as interrupted.
 pub fn end_all() {
-    for id in RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
-        kill_group(id);
+    let running: Vec<u32> = {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        ENDING.store(true, Ordering::SeqCst);
+        running.drain(..).collect()
+    };
+    running.into_iter().for_each(kill_group);
+    CLEANING.set(true);
+    while let Some((_, clean)) = CLEANUPS.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+        clean();
+    }
+    CLEANING.set(false);
+}
+
+/// Something that must be cleaned up once: when this is dropped, or by [`end_all`], whichever comes first.
+#[derive(Debug)]
+pub struct Cleanup {
+    number: u64,
+}
+
+impl Cleanup {
+    /// Remembers what to do. It must not fail loudly: nobody listens any more.
+    pub fn new(clean: impl FnOnce() + Send + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        CLEANUPS.lock().unwrap_or_else(PoisonError::into_inner).push((number, Box::new(clean)));
+        Self { number }
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let mut cleanups = CLEANUPS.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = cleanups.iter().position(|(number, _)| *number == self.number);
+        let clean = place.map(|place| cleanups.remove(place).1);
+        drop(cleanups);
+        if let Some(clean) = clean {
+            clean();
+        }
     }
 }
 
@@ -283,7 +403,8 @@ pub fn find_program(name: &str, search: Option<&str>) -> Option<PathBuf> {
     std::env::split_paths(search?).map(|directory| directory.join(name)).find(|path| is_executable(path))
 }
 
-fn is_executable(path: &Path) -> bool {
+/// Whether a path is a file that may be run.
+pub fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
@@ -292,7 +413,7 @@ struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| *id != self.0.id());
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != self.0.id());
         if let Ok(None) = self.0.try_wait() {
             end_group(&self.0);
             self.0.wait().ok();
@@ -354,10 +475,38 @@ mod tests {
     }
 
     #[test]
+    fn input_reaches_the_program() {
+        assert_eq!(Invocation::new("cat").input("a line").run().unwrap().text(), "a line");
+    }
+
+    #[test]
     fn a_failure_shows_the_last_lines() {
         let error = Invocation::new("sh").args(["-c", "echo why >&2; exit 7"]).run().unwrap_err();
         assert_eq!(error.evidence(), ["why"]);
         assert!(error.to_string().contains("exit status: 7"), "{error}");
+    }
+
+    #[test]
+    fn both_streams_are_one_talk() {
+        let talk = Invocation::new("/bin/sh")
+            .without_environment()
+            .env("A", "b")
+            .args(["-c", "echo $A$HOME; echo err >&2; exit 3"])
+            .run_talking(|_| {})
+            .unwrap_err();
+        assert_eq!(talk.evidence(), ["b", "err"]);
+    }
+
+    #[test]
+    fn a_cleanup_runs_once() {
+        let runs = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counter = std::sync::Arc::clone(&runs);
+        let cleanup = Cleanup::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        drop(cleanup);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -1,1 +1,331 @@
-//! Not written yet.
+//! The engines that execute a rendered Containerfile with the network off and yield a root filesystem, no more: their
+//! layers, times, history and compression are ignored. They must not know what a lockfile or an image's bytes are.
+
+mod buildah;
+pub mod containerfile;
+mod docker;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::environment::Environment;
+use crate::base::explain::{Excerpt, Explain, Kind};
+use crate::base::fs::FsError;
+use crate::base::process::{Cleanup, ProcessError};
+use crate::model::{Sha256, ValueError};
+
+use containerfile::ContainerfileError;
+
+/// Which engine is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// buildah when it can be used, else docker.
+    #[default]
+    Auto,
+    /// buildah with an OCI runtime, or without one where none works.
+    Buildah,
+    /// buildah with runc or crun.
+    BuildahOci,
+    /// buildah without a container: a chroot.
+    BuildahChroot,
+    /// docker with BuildKit when it is there, else its classic builder.
+    Docker,
+    /// docker's classic builder.
+    DockerClassic,
+    /// docker with BuildKit.
+    DockerBuildkit,
+}
+
+impl EngineChoice {
+    /// Every choice by its name.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("auto", Self::Auto),
+        ("buildah", Self::Buildah),
+        ("buildah:oci", Self::BuildahOci),
+        ("buildah:chroot", Self::BuildahChroot),
+        ("docker", Self::Docker),
+        ("docker:classic", Self::DockerClassic),
+        ("docker:buildkit", Self::DockerBuildkit),
+    ];
+
+    /// Reads a name such as `auto`, `buildah` or `docker:classic`.
+    ///
+    /// # Errors
+    /// When it is another one.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
+        let known = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            ValueError::new("engine", text, format!("known are {}", names.join(", ")))
+        })
+    }
+}
+
+/// One build.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildRequest<'a> {
+    /// A staged directory with `Containerfile` and all that its ADD and COPY name.
+    pub context: &'a Path,
+    /// A directory that exists, is empty, and has room for the root filesystem.
+    pub scratch: &'a Path,
+    /// The longest that one step may take.
+    pub limit: Duration,
+}
+
+/// Takes each line that an engine says, as it comes.
+pub type OnLine<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// A part of a root filesystem; later ones lie over earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootLayer {
+    /// A directory that is the whole tree.
+    Directory(PathBuf),
+    /// An upper directory of overlayfs: whiteouts are character devices 0:0, opaque directories carry an attribute.
+    Overlay(PathBuf),
+    /// An uncompressed tar in a file from this offset on; whiteouts are files named `.wh.…`.
+    Tar {
+        /// The file.
+        path: PathBuf,
+        /// Where the archive starts in it, in bytes.
+        offset: u64,
+    },
+}
+
+/// A root filesystem that an engine made. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct BuiltRoot {
+    /// Its parts, lowest first.
+    pub layers: Vec<RootLayer>,
+    cleanups: Vec<Cleanup>,
+}
+
+impl BuiltRoot {
+    /// A root filesystem that is there already and stays.
+    pub fn of(layers: Vec<RootLayer>) -> Self {
+        Self { layers, cleanups: Vec::new() }
+    }
+
+    fn kept_until_dropped(layers: Vec<RootLayer>, cleanups: Vec<Cleanup>) -> Self {
+        Self { layers, cleanups }
+    }
+
+    /// Whether something is to be removed when this is dropped.
+    pub fn is_temporary(&self) -> bool {
+        !self.cleanups.is_empty()
+    }
+}
+
+/// A program that executes Containerfiles and keeps images.
+pub trait Engine: std::fmt::Debug + Send + Sync {
+    /// `buildah` or `docker`.
+    fn name(&self) -> &str;
+
+    /// Its version.
+    fn version(&self) -> &str;
+
+    /// How it builds: an isolation or a builder, for people.
+    fn flavour(&self) -> String;
+
+    /// Executes the context's Containerfile with the network off.
+    ///
+    /// # Errors
+    /// When the Containerfile cannot be used, a step fails or takes too long, or the engine itself fails.
+    fn build(&self, request: &BuildRequest<'_>, on_line: OnLine<'_>) -> Result<BuiltRoot, EngineError>;
+
+    /// Takes an image from a docker archive into the user's images and gives it these tags.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    fn load(&self, archive: &Path, tags: &[String]) -> Result<(), EngineError>;
+
+    /// Whether the user's images have this one under all these tags.
+    fn has_image(&self, id: &Sha256, tags: &[String]) -> bool;
+}
+
+/// Why an engine cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The engine.
+    pub engine: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Unusable {
+    fn new(engine: &str, why: impl Into<String>) -> Self {
+        Self { engine: engine.to_owned(), why: why.into() }
+    }
+}
+
+/// What went wrong with an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No engine can be used.
+    #[error("no container engine can be used")]
+    NoneUsable {
+        /// What was tried and why each cannot be used.
+        tried: Vec<Unusable>,
+    },
+    /// The Containerfile cannot be used.
+    #[error(transparent)]
+    Containerfile(#[from] ContainerfileError),
+    /// The Containerfile stands on an image.
+    #[error("the Containerfile stands on `{from}`, and only `FROM scratch` can be built offline")]
+    NotScratch {
+        /// What it stands on.
+        from: String,
+    },
+    /// A step failed.
+    #[error("step {number}, `{step}`, failed in {engine}")]
+    Step {
+        /// From 1; FROM is not counted.
+        number: usize,
+        /// The instruction.
+        step: String,
+        /// The engine.
+        engine: String,
+        /// What the program said.
+        #[source]
+        source: ProcessError,
+    },
+    /// The engine's program failed.
+    #[error("{engine} could not {action}")]
+    Failed {
+        /// The engine.
+        engine: String,
+        /// What it should have done.
+        action: &'static str,
+        /// What the program said.
+        #[source]
+        source: ProcessError,
+    },
+    /// The engine said something that is not understood.
+    #[error("{engine} gave an answer that cannot be used: {what}")]
+    Answer {
+        /// The engine.
+        engine: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The disk said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl Explain for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Containerfile(error) => error.kind(),
+            Self::NotScratch { .. } => Kind::Asked,
+            Self::Step { source, .. } | Self::Failed { source, .. } => source.kind(),
+            Self::NoneUsable { .. } | Self::Answer { .. } => Kind::Unable,
+            Self::Fs(error) => error.kind(),
+        }
+    }
+
+    fn excerpt(&self) -> Option<Excerpt> {
+        match self {
+            Self::Containerfile(error) => error.excerpt(),
+            _ => None,
+        }
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::NoneUsable { tried } => {
+                let width = tried.iter().map(|one| one.engine.len()).max().unwrap_or(0);
+                tried.iter().map(|one| format!("{:>width$}  {}", one.engine, one.why)).collect()
+            }
+            Self::Step { source, .. } | Self::Failed { source, .. } => source.evidence(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Step { source: ProcessError::Failed { .. }, .. } => {
+                vec!["steps run without a network; what they need must be in the lockfile or in `context/`".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoneUsable { .. } => {
+                vec!["install buildah and runc (`apt-get install buildah runc`), or start the docker daemon".into()]
+            }
+            Self::Containerfile(error) => error.hints(),
+            Self::Fs(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Finds an engine that can be used.
+///
+/// # Errors
+/// When none can: names what was tried and why each is unusable.
+pub fn find(choice: EngineChoice, environment: &Environment) -> Result<Box<dyn Engine>, EngineError> {
+    use EngineChoice as Choice;
+    let mut tried = Vec::new();
+    let isolation = match choice {
+        Choice::Auto | Choice::Buildah => Some(buildah::Wanted::Any),
+        Choice::BuildahOci => Some(buildah::Wanted::Oci),
+        Choice::BuildahChroot => Some(buildah::Wanted::Chroot),
+        Choice::Docker | Choice::DockerClassic | Choice::DockerBuildkit => None,
+    };
+    if let Some(wanted) = isolation {
+        match buildah::Buildah::find(wanted, environment) {
+            Ok(engine) => return Ok(Box::new(engine)),
+            Err(why) => tried.push(why),
+        }
+    }
+    let builder = match choice {
+        Choice::Auto | Choice::Docker => Some(docker::Wanted::Any),
+        Choice::DockerClassic => Some(docker::Wanted::Classic),
+        Choice::DockerBuildkit => Some(docker::Wanted::Buildkit),
+        Choice::Buildah | Choice::BuildahOci | Choice::BuildahChroot => None,
+    };
+    if let Some(wanted) = builder {
+        match docker::Docker::find(wanted, environment) {
+            Ok(engine) => return Ok(Box::new(engine)),
+            Err(whys) => tried.extend(whys),
+        }
+    }
+    Err(EngineError::NoneUsable { tried })
+}
+
+/// What a program said last, as one line.
+fn last_words(error: &ProcessError) -> String {
+    match error.evidence().last() {
+        Some(line) => line.trim().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_engine_names_what_was_tried() {
+        let empty = tempfile::tempdir().unwrap();
+        let path = empty.path().as_os_str().to_owned();
+        let environment = Environment::from_variables([("PATH".into(), path)]);
+        let error = find(EngineChoice::Auto, &environment).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unable);
+        let evidence = error.evidence();
+        assert_eq!(evidence.len(), 2, "{evidence:?}");
+        assert!(evidence[0].contains("buildah") && evidence[1].contains("docker"), "{evidence:?}");
+        assert!(error.hints()[0].contains("apt-get install buildah runc"));
+    }
+
+    #[test]
+    fn an_engine_has_one_name() {
+        for (name, choice) in EngineChoice::ALL {
+            assert_eq!(EngineChoice::parse(name), Ok(choice));
+        }
+        assert!(EngineChoice::parse("podman").unwrap_err().to_string().contains("docker:classic"));
+    }
+}

@@ -12,6 +12,7 @@ mod read;
 #[cfg(test)]
 mod sample;
 mod satisfy;
+mod target;
 mod write;
 
 pub use check::check_lockfile;
@@ -21,4 +22,5 @@ pub use fingerprint::fingerprints;
 pub use model::*;
 pub use read::parse_lockfile;
 pub use satisfy::{Drift, Finding, PinName, check};
+pub use target::{pinned_upstream, python_version, upstream_version};
 pub use write::render_lockfile;

@@ -184,6 +184,8 @@ pub struct ImagePin {
     pub id: Sha256,
     /// sha256 of the manifest with layers compressed by the lock's encoder.
     pub digest: Sha256,
+    /// The digest of the build context that it was built from: pins, the project's own files and the Containerfile.
+    pub context: Sha256,
 }
 
 /// What every pin has, whatever its ecosystem.

@@ -21,7 +21,7 @@ const BASE_DEBIAN: &[&str] = &["debian"];
 const BASE_IMAGE: &[&str] = &["image", "index", "source", "manifests"];
 const MANIFESTS: &[&str] = &["digest", "size", "config", "layers"];
 const LAYER: &[&str] = &["digest", "size", "diff-id"];
-const IMAGE: &[&str] = &["id", "digest"];
+const IMAGE: &[&str] = &["id", "digest", "context"];
 const ARCHIVE: &[&str] = &["source", "suite", "date", "path", "size", "sha256", "keys", "indexes"];
 const INDEX: &[&str] = &["path", "size", "sha256"];
 const APT: &[&str] = &[
@@ -217,7 +217,8 @@ fn images(value: &Value<'_>) -> Result<BTreeMap<Platform, ImagePin>, LockError> 
     for entry in value.free_table()?.entries() {
         let platform = Platform::parse(entry.key()).map_err(|error| entry.invalid_key(error))?;
         let table = entry.table(IMAGE)?;
-        images.insert(platform, ImagePin { id: sha256(&table, "id")?, digest: sha256(&table, "digest")? });
+        let [id, digest, context] = ["id", "digest", "context"].map(|key| sha256(&table, key));
+        images.insert(platform, ImagePin { id: id?, digest: digest?, context: context? });
     }
     Ok(images)
 }

@@ -110,7 +110,7 @@ pub(super) fn lock() -> Lockfile {
         ],
         images: BTreeMap::from([(
             Platform::LINUX_AMD64,
-            ImagePin { id: Sha256::of("id"), digest: Sha256::of("digest") },
+            ImagePin { id: Sha256::of("id"), digest: Sha256::of("digest"), context: Sha256::of("context") },
         )]),
     }
 }
@@ -180,7 +180,7 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
                 lock.base = image_base(&platforms, seed);
                 lock.images.clear();
             } else {
-                let image = ImagePin { id: Sha256::of("i"), digest: Sha256::of("d") };
+                let image = ImagePin { id: Sha256::of("i"), digest: Sha256::of("d"), context: Sha256::of("c") };
                 lock.images = platforms.iter().map(|platform| (*platform, image)).collect();
             }
             lock

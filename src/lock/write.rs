@@ -31,6 +31,7 @@ pub fn render_lockfile(lock: &Lockfile) -> String {
         writer.table(&format!("image.{}", quoted(platform)));
         writer.string("id", image.id);
         writer.string("digest", image.digest);
+        writer.string("context", image.context);
     }
     lock.archives.iter().for_each(|archive| writer.archive(archive));
     lock.apt.iter().for_each(|pin| writer.apt(pin));

@@ -1,1 +1,74 @@
-//! Not written yet.
+//! The Python environment, laid out ready: a virtual environment as `python3 -m venv --without-pip` and then
+//! `pip install --no-deps` of the locked wheels would leave it, as one canonical tar.
+//!
+//! What differs on purpose: no `activate` scripts (a container sets PATH), no `.gitignore`, console scripts that only import
+//! and call, `INSTALLER` says `oclock`, and byte code is compiled inside by a step of its own ([`PipTree::compile`]), because
+//! only the image's own interpreter can. No path of the host is written. A wheel is trusted no further than its hash: its
+//! RECORD is held against every file, and what would leave or overwrite anything is refused.
+
+mod environment;
+mod error;
+mod record;
+mod scripts;
+mod tree;
+mod wheel;
+
+use std::io::Write;
+
+use crate::base::tar::TarWriter;
+use crate::lock::{MANIFEST, PipPin};
+use crate::store::Store;
+
+pub use error::PipAssembleError;
+
+use environment::Layout;
+use tree::Tree;
+use wheel::Wheel;
+
+/// Where the environment is and which interpreter it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct VenvSpec<'a> {
+    /// The environment's directory, absolute, such as `/opt/venv`.
+    pub path: &'a str,
+    /// Major and minor version, such as `(3, 13)`.
+    pub python: (u16, u16),
+    /// The full version, such as `3.13.5`.
+    pub python_version: &'a str,
+    /// The interpreter it stands on, absolute, such as `/usr/bin/python3`.
+    pub executable: &'a str,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipTree {
+    /// The absolute directories that everything is below.
+    pub roots: Vec<String>,
+    /// The command that compiles all byte code inside the image, in parallel and with unchecked hashes, so that neither
+    /// times nor cores matter. Files that are no valid Python are left without, as pip leaves them.
+    pub compile: Vec<String>,
+}
+
+/// Writes the environment's entries to `out`: the skeleton, then the wheels in the order of their names.
+///
+/// # Errors
+/// When a wheel is missing, damaged or not to be trusted, or `out` fails. What was written until then is of no use.
+pub fn write_environment<W: Write>(
+    spec: &VenvSpec<'_>,
+    pins: &[&PipPin],
+    store: &Store,
+    out: &mut TarWriter<W>,
+) -> Result<PipTree, PipAssembleError> {
+    let layout = Layout::new(spec)?;
+    let mut tree = Tree::new(out, &layout);
+    environment::write_skeleton(&layout, &mut tree)?;
+    let mut pins = pins.to_vec();
+    pins.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(twice) = pins.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(PipAssembleError::Twice { name: twice[0].name.clone() });
+    }
+    for pin in pins {
+        let asked = pin.required_by.iter().any(|by| by == MANIFEST);
+        Wheel::open(pin, store)?.install(&layout, asked, &mut tree)?;
+    }
+    Ok(PipTree { roots: vec![layout.root.clone()], compile: environment::compile_command(&layout) })
+}

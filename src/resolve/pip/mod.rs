@@ -1,1 +1,91 @@
-//! Not written yet.
+//! pip: requirements → the whole closure of wheels for the target interpreter and platform.
+//!
+//! PubGrub over the simple indexes (PEP 503, 691), wheels only. A project's page says which wheels there are; what a wheel
+//! needs is read from its metadata, which costs a few kilobytes of its end. Source distributions are never built and URL
+//! requirements are refused by name. It knows nothing of the host's Python.
+
+mod catalogue;
+mod error;
+mod explain;
+mod html;
+mod metadata;
+mod page;
+mod pins;
+mod priority;
+mod requirement;
+mod solve;
+mod target;
+
+use url::Url;
+
+use crate::base::http::HttpClient;
+use crate::base::progress::Progress;
+use crate::lock::PipPin;
+use crate::manifest::PipSection;
+use crate::model::{Artifact, Platform};
+use crate::source::Source;
+use crate::store::Store;
+
+pub use error::PipError;
+
+use catalogue::Catalogue;
+use requirement::Asked;
+use target::Target;
+
+/// What shall be resolved, and for which interpreter.
+#[derive(Clone, Copy, Debug)]
+pub struct PipRequest<'a> {
+    /// The platform of the image.
+    pub platform: Platform,
+    /// `[pip]` of the manifest.
+    pub section: &'a PipSection,
+    /// The target's full Python version, such as `3.13.5`: markers look at all of it.
+    pub python_version: &'a str,
+    /// The target's glibc, such as `(2, 41)`: the newest manylinux level it runs.
+    pub glibc: (u16, u16),
+}
+
+/// Chooses one wheel for every project in the closure, sorted by name.
+///
+/// `sources` are simple indexes: the first serves every project that no other source is bound to by its `packages`.
+///
+/// # Errors
+/// See [`PipError`]: among others when nothing satisfies all requirements, or what does has no wheel for the target.
+pub async fn resolve(
+    request: &PipRequest<'_>,
+    sources: &[&Source],
+    http: &HttpClient,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Vec<PipPin>, PipError> {
+    let target = Target::new(request)?;
+    let asked = Asked::parse(request.section, &target)?;
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let phase = progress.spinner("resolving pip");
+    let catalogue = Catalogue::new(target, sources, http, store)?;
+    asked.check_names(&catalogue).await?;
+    let solution = solve::solve(&asked, &catalogue).await?;
+    let pins = pins::pins(&asked, &solution, &catalogue, request.platform).await?;
+    phase.finish(&crate::base::text::count(pins.len(), "wheel"));
+    Ok(pins)
+}
+
+/// Finds where a locked wheel is now: reads the project's page and takes the file with this name and hash.
+///
+/// # Errors
+/// When the page cannot be read, no longer lists the file, or lists it with another hash.
+pub async fn locate(artifact: &Artifact, source: &Source, http: &HttpClient) -> Result<Url, PipError> {
+    let project = artifact.path.as_str().split('/').next().unwrap_or_default();
+    let listed = page::fetch_files(project, source, http).await?.unwrap_or_default();
+    let Some(file) = listed.into_iter().find(|file| file.filename == artifact.path.file_name()) else {
+        return Err(PipError::Gone { path: artifact.path.clone(), source_name: source.name.clone() });
+    };
+    match file.sha256 {
+        Some(found) if found != artifact.sha256 => {
+            Err(PipError::OtherHash { file: file.filename, locked: artifact.sha256, found })
+        }
+        _ => Ok(file.url),
+    }
+}

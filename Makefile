@@ -1,0 +1,34 @@
+# One word for each thing one does here. `make image` and `make test` do all the set-up they need on a fresh Debian machine.
+
+SHELL := /bin/bash
+OCLOCK := target/release/oclock
+
+.PHONY: image test lint fmt bench update
+
+image: ## Build this repository's own image from the committed lockfile; prints its ID
+	tools/ensure-engines build
+	cargo build --release --locked
+	$(OCLOCK) update --pruned
+	$(OCLOCK) build
+
+test: ## All tests, with real engines and a real registry server
+	tools/ensure-engines all
+	tools/with-dockerd tools/run-tests
+
+lint: ## Formatting, clippy without warnings, licences, no registry named
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	tools/check-hosts
+
+fmt:
+	cargo fmt
+
+bench: ## Peers side by side in one run, as ratios
+	tools/ensure-engines all
+	cargo build --release --locked
+	tools/with-dockerd tools/bench
+
+update: ## Choose newer versions, build, record
+	cargo build --release --locked
+	$(OCLOCK) update
+	$(OCLOCK) build --record

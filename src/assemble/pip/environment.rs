@@ -1,0 +1,99 @@
+//! The environment without packages: where things go, the interpreter's links, `pyvenv.cfg`, and how byte code is made.
+
+use std::io::Write;
+
+use super::tree::Tree;
+use super::{PipAssembleError, VenvSpec};
+
+/// Where the parts of an environment are, as absolute paths.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// The environment itself.
+    pub(super) root: String,
+    /// Scripts.
+    pub(super) bin: String,
+    /// Modules, of both kinds.
+    pub(super) site_packages: String,
+    /// The environment's own interpreter, as it stands after `#!`.
+    pub(super) python: String,
+    /// Major and minor version, `3.13`.
+    pub(super) version: String,
+    include: String,
+    full_version: String,
+    executable: String,
+}
+
+impl Layout {
+    pub(super) fn new(spec: &VenvSpec<'_>) -> Result<Self, PipAssembleError> {
+        let root = checked(spec.path)?;
+        let executable = checked(spec.executable)?;
+        let version = format!("{}.{}", spec.python.0, spec.python.1);
+        Ok(Self {
+            bin: format!("{root}/bin"),
+            site_packages: format!("{root}/lib/python{version}/site-packages"),
+            python: format!("{root}/bin/python"),
+            include: format!("{root}/include/python{version}"),
+            full_version: spec.python_version.to_owned(),
+            version,
+            root,
+            executable,
+        })
+    }
+
+    /// Where a `.data` directory's part goes (PEP 427), for the project of this name.
+    pub(super) fn scheme(&self, key: &str, project: &str) -> Option<String> {
+        match key {
+            "purelib" | "platlib" => Some(self.site_packages.clone()),
+            "scripts" => Some(self.bin.clone()),
+            "headers" => Some(format!("{}/include/site/python{}/{project}", self.root, self.version)),
+            "data" => Some(self.root.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// An absolute path in its one plain form.
+fn checked(path: &str) -> Result<String, PipAssembleError> {
+    let plain = path.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte))
+    });
+    if plain { Ok(path.to_owned()) } else { Err(PipAssembleError::Path { path: path.to_owned() }) }
+}
+
+/// Writes what `python -m venv --without-pip` leaves.
+pub(super) fn write_skeleton<W: Write>(layout: &Layout, tree: &mut Tree<'_, W>) -> Result<(), PipAssembleError> {
+    let (home, own) = layout.executable.rsplit_once('/').unwrap_or(("", &layout.executable));
+    for directory in [&layout.bin, &layout.include, &layout.site_packages] {
+        tree.directory(directory)?;
+    }
+    let full = format!("python{}", layout.version);
+    tree.link(&format!("{}/{own}", layout.bin), &layout.executable)?;
+    for name in ["python", "python3", &full] {
+        if name != own {
+            tree.link(&format!("{}/{name}", layout.bin), own)?;
+        }
+    }
+    tree.link(&format!("{}/lib64", layout.root), "lib")?;
+    let config = format!(
+        "home = {home}\ninclude-system-site-packages = false\nversion = {}\nexecutable = {home}/{full}\ncommand = {} -m venv --without-pip {}\n",
+        layout.full_version, layout.executable, layout.root
+    );
+    tree.small_file(&format!("{}/pyvenv.cfg", layout.root), config.as_bytes(), "pyvenv.cfg")
+}
+
+/// Compiles what can be compiled. One process does it where shared memory for several is missing.
+const COMPILE: &str = "\
+import compileall, py_compile, sys
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+def compile(workers):
+    compileall.compile_dir(sys.argv[1], maxlevels=100, quiet=2, force=True, workers=workers, invalidation_mode=mode)
+try:
+    compile(0)
+except (OSError, NotImplementedError):
+    compile(1)
+";
+
+pub(super) fn compile_command(layout: &Layout) -> Vec<String> {
+    [&layout.python, "-I", "-W", "ignore", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
+}

@@ -1,0 +1,260 @@
+//! Layers by origin: each path of the tree goes into the layer of its origin, and each layer is one canonical tar.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Read, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::SealError;
+use super::seal::{SYSTEM_LAYER, SealedLayer};
+use super::tree::{Content, Entry, Node, Tree};
+use crate::base::fs::FsError;
+use crate::base::progress::Phase;
+use crate::base::tar::{TarMeta, TarWriter};
+use crate::model::Sha256;
+use crate::store::Store;
+
+/// From this size on, files of the same bytes and metadata become hard links of one.
+const LINK_FROM: u64 = 1024 * 1024;
+const BUFFER: usize = 512 * 1024;
+
+/// Where files of a layer come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its name: `npm`, `pip`, `files`.
+    pub name: String,
+    /// Absolute paths whose trees belong to it.
+    pub roots: Vec<String>,
+}
+
+/// One layer before it is written: its name and paths, parents included, in the tree's order.
+struct Plan<'a> {
+    name: String,
+    entries: BTreeMap<&'a Path, &'a Entry>,
+    has_root: bool,
+}
+
+/// Writes the tree as layers into the store: first what no origin claims, then the origins in their order; an origin that
+/// has nothing gets no layer.
+pub(super) fn write_layers(
+    tree: &Tree,
+    origins: &[Origin],
+    epoch: i64,
+    store: &Store,
+    phase: &Phase,
+) -> Result<Vec<SealedLayer>, SealError> {
+    let plans = plan_layers(tree, origins);
+    let results: Vec<Mutex<Option<Result<SealedLayer, SealError>>>> = plans.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(plans.len());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(plan) = plans.get(number) else { break };
+                    let result = plan.write(epoch, store, phase);
+                    *results[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+                }
+            });
+        }
+    });
+    let unwritten = || SealError::Rules { what: "a layer was not written".into() };
+    results
+        .into_iter()
+        .map(|result| result.into_inner().ok().flatten().ok_or_else(unwritten).and_then(|result| result))
+        .collect()
+}
+
+fn plan_layers<'a>(tree: &'a Tree, origins: &[Origin]) -> Vec<Plan<'a>> {
+    let roots: Vec<(PathBuf, usize)> = origins
+        .iter()
+        .enumerate()
+        .flat_map(|(number, origin)| origin.roots.iter().map(move |root| (relative(root), number + 1)))
+        .collect();
+    let names = std::iter::once(SYSTEM_LAYER).chain(origins.iter().map(|origin| origin.name.as_str()));
+    let mut plans: Vec<Plan<'a>> = names
+        .map(|name| Plan { name: name.to_owned(), entries: BTreeMap::new(), has_root: name == SYSTEM_LAYER })
+        .collect();
+    for (path, entry) in tree.iter() {
+        let claim = roots.iter().find(|(root, _)| path.starts_with(root)).map_or(0, |(_, number)| *number);
+        plans[claim].entries.insert(path, entry);
+    }
+    for plan in plans.iter_mut().skip(1) {
+        plan.add_parents(tree);
+    }
+    plans.retain(|plan| plan.has_root || !plan.entries.is_empty());
+    plans
+}
+
+fn relative(root: &str) -> PathBuf {
+    PathBuf::from(root.trim_matches('/'))
+}
+
+impl<'a> Plan<'a> {
+    fn add_parents(&mut self, tree: &'a Tree) {
+        let paths: Vec<&'a Path> = self.entries.keys().copied().collect();
+        for parent in paths.into_iter().flat_map(|path| path.ancestors().skip(1)) {
+            if let Some(entry) = tree.get(parent) {
+                self.entries.insert(parent, entry);
+            }
+        }
+    }
+
+    fn write(&self, epoch: i64, store: &Store, phase: &Phase) -> Result<SealedLayer, SealError> {
+        let links = self.find_links()?;
+        let blob = BufWriter::with_capacity(BUFFER, store.create_blob()?);
+        let mut writer = TarWriter::new(blob, epoch);
+        if self.has_root {
+            writer.directory(Path::new("."), &TarMeta::root(0o755)).map_err(FsError::new("write to", store.root()))?;
+        }
+        for (path, entry) in &self.entries {
+            let target = links.get(path).copied();
+            let written = write_entry(&mut writer, path, entry, target);
+            phase.advance(written.map_err(|source| SealError::Root { path: path.to_path_buf(), source })?);
+        }
+        let fail = FsError::new("write to", store.root());
+        let blob = writer.finish().and_then(|buffer| buffer.into_inner().map_err(io::Error::from)).map_err(fail)?;
+        let (diff_id, size) = blob.commit(None)?;
+        Ok(SealedLayer { origin: self.name.clone(), diff_id, size })
+    }
+
+    /// Large files that are the same as one before them in the layer, with that one.
+    fn find_links(&self) -> Result<BTreeMap<&'a Path, &'a Path>, SealError> {
+        let mut groups: BTreeMap<(u64, u32, u64, u64, Vec<(&str, &[u8])>), Vec<(&'a Path, &'a Content)>> =
+            BTreeMap::new();
+        for (path, entry) in &self.entries {
+            if let Node::File { size, content } = &entry.node
+                && *size >= LINK_FROM
+            {
+                let meta = &entry.meta;
+                let xattrs = meta.xattrs.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+                groups.entry((*size, meta.mode, meta.uid, meta.gid, xattrs)).or_default().push((path, content));
+            }
+        }
+        let mut links = BTreeMap::new();
+        for ((size, ..), files) in groups.into_iter().filter(|(_, files)| files.len() > 1) {
+            link_equal_files(size, &files, &mut links)?;
+        }
+        Ok(links)
+    }
+}
+
+/// Links each file to the first of the same bytes. Files that share their place are known to be equal unread.
+fn link_equal_files<'a>(
+    size: u64,
+    files: &[(&'a Path, &'a Content)],
+    links: &mut BTreeMap<&'a Path, &'a Path>,
+) -> Result<(), SealError> {
+    let mut places: Vec<(&'a Path, &'a Content, Vec<&'a Path>)> = Vec::new();
+    for (path, content) in files {
+        match places.iter_mut().find(|(_, known, _)| known.is_same_place(content)) {
+            Some((_, _, others)) => others.push(path),
+            None => places.push((path, content, Vec::new())),
+        }
+    }
+    let mut by_digest: BTreeMap<Option<Sha256>, Vec<&'a Path>> = BTreeMap::new();
+    let is_alone = places.len() == 1;
+    for (path, content, others) in places {
+        let hash = |mut reader: &mut dyn Read| Sha256::of_reader(&mut reader);
+        let digest = if is_alone {
+            None
+        } else {
+            let hashed = content.with_reader(size, hash);
+            Some(hashed.map_err(|source| SealError::Root { path: path.to_owned(), source })?.0)
+        };
+        let group = by_digest.entry(digest).or_default();
+        group.push(path);
+        group.extend(others);
+    }
+    for mut group in by_digest.into_values() {
+        group.sort();
+        links.extend(group.iter().skip(1).map(|path| (*path, group[0])));
+    }
+    Ok(())
+}
+
+/// Writes one entry and returns how many bytes of content it had.
+fn write_entry(writer: &mut TarWriter<impl Write>, path: &Path, entry: &Entry, link: Option<&Path>) -> io::Result<u64> {
+    let meta = &entry.meta;
+    match (&entry.node, link) {
+        (_, Some(target)) => writer.hard_link(path, meta, target).map(|()| 0),
+        (Node::Directory, None) => writer.directory(path, meta).map(|()| 0),
+        (Node::Symlink(target), None) => writer.symlink(path, meta, target).map(|()| 0),
+        (Node::Special(special), None) => writer.special(path, meta, *special).map(|()| 0),
+        (Node::File { size, content }, None) => {
+            content.with_reader(*size, |reader| writer.file(path, meta, *size, reader)).map(|()| *size)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::progress::Progress;
+    use crate::base::untar::{TarKind, read_tar};
+
+    fn write(tree: &Tree, origins: &[Origin]) -> Vec<(String, Vec<(String, TarKind)>)> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let layers = write_layers(tree, origins, 9, &store, &Progress::hidden().bytes("", 0)).unwrap();
+        let read = |layer: &SealedLayer| {
+            let mut entries = Vec::new();
+            let file = store.open_blob(&layer.diff_id).unwrap();
+            read_tar(&file, 0, |entry| {
+                assert_eq!(entry.mtime, 9);
+                let kind = match entry.kind {
+                    TarKind::File { size, .. } => TarKind::File { offset: 0, size },
+                    other => other,
+                };
+                entries.push((entry.path.display().to_string(), kind));
+                Ok(())
+            })
+            .unwrap();
+            (layer.origin.clone(), entries)
+        };
+        layers.iter().map(read).collect()
+    }
+
+    fn origin(name: &str, roots: &[&str]) -> Origin {
+        Origin { name: name.into(), roots: roots.iter().map(|root| (*root).to_owned()).collect() }
+    }
+
+    #[test]
+    fn each_path_goes_to_its_origin_with_its_parents() {
+        let mut tree = Tree::default();
+        for path in ["bin/sh", "opt/venv/bin/python", "opt/venv-x", "usr/lib/node/a"] {
+            tree.insert_with_parents(Path::new(path), Entry::file(0o644, path.into()));
+        }
+        let origins = [origin("npm", &["/usr/lib/node"]), origin("none", &["/gone"]), origin("pip", &["/opt/venv/"])];
+        let layers = write(&tree, &origins);
+        let names = |number: usize| -> Vec<&str> { layers[number].1.iter().map(|(path, _)| path.as_str()).collect() };
+        assert_eq!(layers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [SYSTEM_LAYER, "npm", "pip"]);
+        assert_eq!(names(0), ["", "bin", "bin/sh", "opt", "opt/venv-x", "usr", "usr/lib"]);
+        assert_eq!(names(1), ["usr", "usr/lib", "usr/lib/node", "usr/lib/node/a"]);
+        assert_eq!(names(2), ["opt", "opt/venv", "opt/venv/bin", "opt/venv/bin/python"]);
+    }
+
+    #[test]
+    fn large_equal_files_are_linked_and_small_ones_are_not() {
+        let large = vec![7; LINK_FROM as usize];
+        let mut other = large.clone();
+        other[9] = 1;
+        let mut tree = Tree::default();
+        for (name, mode, bytes) in [
+            ("b", 0o644, large.clone()),
+            ("a", 0o644, large.clone()),
+            ("mode", 0o755, large),
+            ("other", 0o644, other),
+            ("s1", 0o644, vec![1]),
+            ("s2", 0o644, vec![1]),
+        ] {
+            tree.insert(name.into(), Entry::file(mode, bytes));
+        }
+        let layers = write(&tree, &[]);
+        let links: Vec<_> = layers[0].1.iter().filter(|(_, kind)| matches!(kind, TarKind::HardLink(_))).collect();
+        assert_eq!(links, [&("b".to_owned(), TarKind::HardLink("a".into()))]);
+    }
+}

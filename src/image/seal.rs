@@ -1,0 +1,95 @@
+//! The whole of sealing: read, scrub, split into layers, write the config.
+
+use serde::{Deserialize, Serialize};
+
+use super::SealError;
+use super::config::ImageConfig;
+use super::layers::{Origin, write_layers};
+use super::rules::{Rules, date_passwords};
+use super::tree::{Node, Tree};
+use crate::base::progress::Progress;
+use crate::base::text::{count, human_size};
+use crate::engine::BuiltRoot;
+use crate::model::{Platform, Sha256};
+use crate::store::Store;
+
+/// The name of the layer that holds what no origin claims.
+pub const SYSTEM_LAYER: &str = "system";
+
+/// How a root filesystem becomes an image.
+#[derive(Clone, Copy, Debug)]
+pub struct SealRequest<'a> {
+    /// The time of everything, in seconds since 1970.
+    pub epoch: i64,
+    /// What it is for.
+    pub platform: Platform,
+    /// What the Containerfile says of running it.
+    pub config: &'a ImageConfig,
+    /// The origins that get layers of their own, in the layers' order, above the system's.
+    pub origins: &'a [Origin],
+}
+
+/// An image whose layers and config lie in the store. Its ID is its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedImage {
+    /// The image ID: sha256 of the config, which is a blob of the store.
+    pub id: Sha256,
+    /// What it is for.
+    pub platform: Platform,
+    /// Whether the config has a HEALTHCHECK, which an OCI manifest would lose.
+    pub has_healthcheck: bool,
+    /// The layers, lowest first.
+    pub layers: Vec<SealedLayer>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedLayer {
+    /// Where its files come from.
+    pub origin: String,
+    /// sha256 of its uncompressed tar, which is a blob of the store.
+    pub diff_id: Sha256,
+    /// The size of that tar in bytes.
+    pub size: u64,
+}
+
+/// Seals a root filesystem: its layers and config are blobs of the store afterwards.
+///
+/// # Errors
+/// When something in the root cannot be read or be in an image, or the store cannot be written.
+pub fn seal(
+    root: &BuiltRoot,
+    request: &SealRequest<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<SealedImage, SealError> {
+    seal_tree(Tree::read(root)?, request, store, progress)
+}
+
+fn seal_tree(
+    mut tree: Tree,
+    request: &SealRequest<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<SealedImage, SealError> {
+    for scrubbed in Rules::built_in()?.apply(&mut tree) {
+        tracing::debug!(path = %scrubbed.path.display(), reason = scrubbed.reason, "scrubbed");
+    }
+    date_passwords(&mut tree, request.epoch)?;
+    let phase = progress.bytes("sealing layers", content_size(&tree));
+    let layers = write_layers(&tree, request.origins, request.epoch, store, &phase)?;
+    let config = request.config.render(request.platform, request.epoch, &layers)?;
+    let id = store.add_blob(&config)?;
+    let size = layers.iter().map(|layer| layer.size).sum();
+    phase.finish(&format!("{}, {}, {}", count(tree.len(), "path"), count(layers.len(), "layer"), human_size(size)));
+    let has_healthcheck = request.config.healthcheck.is_some();
+    Ok(SealedImage { id, platform: request.platform, has_healthcheck, layers })
+}
+
+fn content_size(tree: &Tree) -> u64 {
+    let sizes = tree.iter().map(|(_, entry)| match entry.node {
+        Node::File { size, .. } => size,
+        _ => 0,
+    });
+    sizes.sum()
+}

@@ -1,0 +1,113 @@
+//! The chain InRelease → Packages → `.deb`, verified again from the store alone, however much later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::archive::unpack_index;
+use super::control::{Stanza, stanzas};
+use super::error::AptError;
+use super::pins;
+use super::release::{Listed, Release};
+use super::signature::Keyring;
+use crate::lock::{AptPin, ArchivePin, Lockfile};
+use crate::model::{Artifact, SourceName};
+use crate::store::Store;
+
+/// Verifies the signature of every InRelease with its keys as they were at its Date, that each lists the Packages files of the
+/// lock, and that these list every Debian pin with its version, size and hash. Works without a network.
+///
+/// A source that `keyrings` has nothing for is verified with Debian's own archive keys.
+///
+/// # Errors
+/// At the first link that does not hold; when a file of the chain is not in the store.
+pub fn verify_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> Result<(), AptError> {
+    let mut open: BTreeMap<(&SourceName, &str), Vec<&AptPin>> = BTreeMap::new();
+    for pin in &lock.apt {
+        open.entry((&pin.artifact.source, &pin.suite)).or_default().push(pin);
+    }
+    for archive in &lock.archives {
+        verify_archive(archive, store, keyrings)?;
+        let pins = open.remove(&(&archive.source, archive.suite.as_str())).unwrap_or_default();
+        verify_pins(archive, pins, store)?;
+    }
+    match open.values().flatten().next() {
+        Some(pin) => Err(unlisted(pin, "the lock names no archive for its source and suite")),
+        None => Ok(()),
+    }
+}
+
+fn verify_archive(
+    archive: &ArchivePin,
+    store: &Store,
+    keyrings: &BTreeMap<SourceName, Keyring>,
+) -> Result<(), AptError> {
+    let name = &archive.source;
+    let path = archive.in_release.path.to_string();
+    let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
+    let refused = |source| AptError::Release { name: name.clone(), path: path.clone(), source };
+    let bundled;
+    let keyring = match keyrings.get(name) {
+        Some(keyring) => keyring,
+        None => {
+            bundled = Keyring::bundled().map_err(signature)?;
+            &bundled
+        }
+    };
+    let bytes = store.read_blob(&archive.in_release.sha256)?;
+    let verified = keyring.verify(&bytes, archive.date).map_err(signature)?;
+    let release = Release::parse(&verified.text).map_err(refused)?;
+    release.check_suite(&archive.suite).map_err(refused)?;
+    let differs = |why: &str| AptError::BadIndex { path: path.clone(), why: why.to_owned() };
+    if release.date != archive.date {
+        return Err(differs("its Date is not the one in the lock"));
+    }
+    if verified.keys != archive.keys {
+        return Err(differs("it is signed by other keys than the lock says"));
+    }
+    archive.indexes.iter().try_for_each(|index| verify_index(archive, &release, index))
+}
+
+fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Result<(), AptError> {
+    let below = index.path.as_str().strip_prefix(&format!("dists/{}/", archive.suite));
+    match below.and_then(|below| release.listed(below)) {
+        Some(listed) if (listed.sha256, listed.size) == (index.sha256, index.size) => Ok(()),
+        Some(listed) => Err(AptError::OtherIndex {
+            name: archive.source.clone(),
+            path: index.path.to_string(),
+            listed: (listed.sha256, listed.size),
+            found: (index.sha256, index.size),
+        }),
+        None => Err(AptError::BadIndex {
+            path: index.path.to_string(),
+            why: "the signed InRelease does not list it".to_owned(),
+        }),
+    }
+}
+
+fn verify_pins(archive: &ArchivePin, pins: Vec<&AptPin>, store: &Store) -> Result<(), AptError> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
+    let mut found: BTreeSet<(String, String, String, Artifact)> = BTreeSet::new();
+    for index in &archive.indexes {
+        let listed = Listed { sha256: index.sha256, size: index.size };
+        let text = unpack_index(store, index.path.as_str(), listed)?;
+        for stanza in stanzas(&text).map(Stanza::parse).filter(|stanza| wanted.contains(stanza.package())) {
+            let bad = |source| AptError::BadRecord { package: stanza.package().to_owned(), source };
+            let artifact = pins::artifact(&archive.source, &stanza).map_err(bad)?;
+            let text = |value: &str| value.to_owned();
+            found.insert((text(stanza.package()), text(stanza.version()), text(stanza.architecture()), artifact));
+        }
+    }
+    for pin in pins {
+        let key = (pin.name.to_string(), pin.version.to_string(), pin.architecture.clone(), pin.artifact.clone());
+        if !found.contains(&key) {
+            return Err(unlisted(pin, "no index of its archive has this version with this file, size and hash"));
+        }
+    }
+    Ok(())
+}
+
+fn unlisted(pin: &AptPin, why: &str) -> AptError {
+    AptError::Unlisted { package: format!("{} {}", pin.name, pin.version), why: why.to_owned() }
+}

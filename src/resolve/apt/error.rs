@@ -1,0 +1,276 @@
+//! What can go wrong between a request for Debian packages and its pins.
+
+use super::release::ReleaseError;
+use super::signature::SignatureError;
+use crate::base::explain::{Explain, Kind};
+use crate::base::http::HttpError;
+use crate::base::text::sanitize;
+use crate::model::{Sha256, SourceName, ValueError};
+use crate::store::StoreError;
+
+/// No pins, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum AptError {
+    /// No source of Debian packages is known.
+    #[error("no source of Debian packages is known")]
+    NoSource,
+    /// A suite's InRelease or one of its indexes could not be had.
+    #[error("could not fetch `{path}` from `{name}`")]
+    Fetch {
+        /// The source.
+        name: SourceName,
+        /// What was asked for, below the source.
+        path: String,
+        /// Why.
+        #[source]
+        source: HttpError,
+    },
+    /// A suite's InRelease is not signed as it must be.
+    #[error("`{path}` of `{name}` is not to be trusted")]
+    Signature {
+        /// The source.
+        name: SourceName,
+        /// The InRelease, below the source.
+        path: String,
+        /// Why.
+        #[source]
+        source: SignatureError,
+    },
+    /// A suite's InRelease may not be used.
+    #[error("`{path}` of `{name}` may not be used")]
+    Release {
+        /// The source.
+        name: SourceName,
+        /// The InRelease, below the source.
+        path: String,
+        /// Why.
+        #[source]
+        source: ReleaseError,
+    },
+    /// A keyring could not be read.
+    #[error("could not read the keyring of `{name}`")]
+    Keyring {
+        /// The source.
+        name: SourceName,
+        /// Why.
+        #[source]
+        source: crate::base::fs::FsError,
+    },
+    /// An index is not the one that the signed InRelease lists.
+    #[error("`{path}` of `{name}` is not what the signed InRelease lists")]
+    OtherIndex {
+        /// The source.
+        name: SourceName,
+        /// The index, below the source.
+        path: String,
+        /// What is listed: digest and size in bytes.
+        listed: (Sha256, u64),
+        /// What came.
+        found: (Sha256, u64),
+    },
+    /// An index or a status file cannot be read.
+    #[error("could not read `{path}`: {why}")]
+    BadIndex {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A value in an index is not usable.
+    #[error("the archive's record of `{}` cannot be used", sanitize(package))]
+    BadRecord {
+        /// The package.
+        package: String,
+        /// Why.
+        #[source]
+        source: ValueError,
+    },
+    /// A pin does not follow from the signed archives that the lock names.
+    #[error("`apt:{package}` is not what the signed archives list")]
+    Unlisted {
+        /// The package.
+        package: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The request itself, or its solution.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A worker ended without an answer.
+    #[error("choosing Debian packages ended without an answer")]
+    Worker,
+}
+
+impl Explain for AptError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoSource => Kind::Asked,
+            Self::Fetch { source, .. } => source.kind(),
+            Self::Signature { source, .. } => source.kind(),
+            Self::Release { source, .. } => source.kind(),
+            Self::Keyring { .. } => Kind::Asked,
+            Self::OtherIndex { .. } | Self::Unlisted { .. } => Kind::Distrust,
+            Self::BadIndex { .. } | Self::BadRecord { .. } => Kind::Unable,
+            Self::Solve(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Worker => Kind::Bug,
+        }
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::OtherIndex { listed, found, .. } => vec![
+                format!("  listed  sha256:{}  {} bytes", listed.0, listed.1),
+                format!("received  sha256:{}  {} bytes", found.0, found.1),
+            ],
+            Self::Unlisted { why, .. } => vec![why.clone()],
+            Self::Signature { source, .. } => source.evidence(),
+            Self::Release { source, .. } => source.evidence(),
+            Self::Solve(error) => error.evidence(),
+            Self::Store(error) => error.evidence(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::OtherIndex { .. } => {
+                vec!["a mirror that is being updated can serve such a mixture for a few minutes".into()]
+            }
+            Self::Solve(error) => error.notes(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoSource => vec!["name one in `[sources.debian]` with `kind = \"apt\"` and its `url`".into()],
+            Self::Fetch { source, path, .. } if source.is_not_found() && path.ends_with("InRelease") => {
+                vec!["check the suite's name, and `suites` of that source".into()]
+            }
+            Self::Fetch { source, .. } => source.hints(),
+            Self::Signature { source, .. } => source.hints(),
+            Self::Release { source, .. } => source.hints(),
+            Self::Solve(error) => error.hints(),
+            Self::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A request that has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SolveError {
+    /// It is not written in a form that is understood.
+    #[error("`{request}` cannot be asked for: {why}")]
+    Request {
+        /// The request as written.
+        request: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No archive has a package of that name.
+    #[error("no archive has a package `{}`", sanitize(package))]
+    UnknownPackage {
+        /// The name asked for.
+        package: String,
+        /// The nearest name there is.
+        nearest: Option<String>,
+    },
+    /// No archive has that version.
+    #[error("no archive has `{}` as `{}`", sanitize(package), sanitize(wanted))]
+    UnknownVersion {
+        /// The package.
+        package: String,
+        /// The version or suite asked for.
+        wanted: String,
+        /// The versions there are, each with its suite.
+        available: Vec<String>,
+    },
+    /// The name is only provided, and by more than one package.
+    #[error("`{package}` is provided by {} packages: one must be named", providers.len())]
+    Virtual {
+        /// The name asked for.
+        package: String,
+        /// Who provides it, sorted.
+        providers: Vec<String>,
+    },
+    /// Two requests want different versions of one package.
+    #[error("`{package}` is asked for as {first} and as {second}")]
+    TwoVersions {
+        /// The package.
+        package: String,
+        /// One version.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A package of the base would have to give way to another version.
+    #[error("`{package} {wanted}` would replace `{package} {installed}` of the base, which is not supported")]
+    Upgrade {
+        /// The package.
+        package: String,
+        /// The version in the base.
+        installed: String,
+        /// The version that is needed.
+        wanted: String,
+    },
+    /// A package of the base would have to be removed.
+    #[error("`{because}` would remove `{package}` of the base, which is not supported")]
+    Removal {
+        /// The package of the base.
+        package: String,
+        /// What conflicts with it.
+        because: String,
+    },
+    /// There is no set of packages that holds together.
+    #[error("the requested Debian packages cannot be installed together")]
+    NoSolution {
+        /// From the request to what is missing, one step a line.
+        steps: Vec<String>,
+    },
+}
+
+impl Explain for SolveError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Request { .. } | Self::Virtual { .. } | Self::TwoVersions { .. } => Kind::Asked,
+            _ => Kind::Unable,
+        }
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::UnknownVersion { available, .. } => available.iter().map(|line| sanitize(line)).collect(),
+            Self::Virtual { providers, .. } => providers.iter().map(|line| sanitize(line)).collect(),
+            Self::NoSolution { steps } => steps.iter().map(|line| sanitize(line)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::NoSolution { .. } => {
+                vec![
+                    "packages are chosen as apt's first resolver does; nothing is removed or kept back to make room"
+                        .into(),
+                ]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnknownPackage { nearest: Some(nearest), .. } => vec![format!("there is a package `{nearest}`")],
+            Self::Upgrade { .. } => vec!["choose a newer base image, or `base = { debian = \"SUITE\" }`".into()],
+            Self::Virtual { providers, .. } => {
+                providers.first().map(|name| format!("ask for one of them, such as `{name}`")).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

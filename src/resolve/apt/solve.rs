@@ -1,0 +1,333 @@
+//! Which packages are needed, in the way of apt's classic resolver: every request is marked, then the dependencies of each
+//! are followed depth first in the order of its stanza, and the first alternative that can be installed is taken.
+//!
+//! The behaviour was learnt from apt 3.0 by comparing answers (tests/parity_apt.rs), down to the order of alternatives.
+//! What apt's second, scored resolver would repair by removing or keeping back is refused here, never guessed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::SolveError;
+use super::relation::{self, Relation};
+use super::universe::{NameId, Universe, VersionId};
+use crate::manifest::Recommends;
+
+/// As deep as apt follows dependencies.
+const MAXIMUM_DEPTH: usize = 3000;
+
+/// Finds everything that `requests` need and the base has not, themselves included, sorted by name.
+pub(super) fn solve(
+    universe: &Universe<'_>,
+    requests: &[VersionId],
+    recommends: Recommends,
+) -> Result<Vec<VersionId>, SolveError> {
+    let mut solver = Solver::new(universe, recommends);
+    for request in requests {
+        solver.check_replaces_nothing(*request, &[])?;
+        solver.choose(*request);
+    }
+    for request in requests {
+        solver.follow(*request, 0).map_err(Failure::into_error)?;
+    }
+    solver.check_whole()?;
+    let mut chosen: Vec<VersionId> = solver.order;
+    chosen.sort_by_key(|id| universe.version(*id).name);
+    Ok(chosen)
+}
+
+/// Why a package cannot be chosen.
+enum Failure {
+    /// It cannot be installed; another alternative may do. The steps lead from it to what is missing.
+    Unmet(Vec<String>),
+    /// apt would do something that is not supported here.
+    Refused(SolveError),
+}
+
+impl Failure {
+    fn into_error(self) -> SolveError {
+        match self {
+            Self::Unmet(steps) => SolveError::NoSolution { steps },
+            Self::Refused(error) => error,
+        }
+    }
+
+    /// The same failure seen from the package that asked.
+    fn below(self, step: String) -> Self {
+        match self {
+            Self::Unmet(mut steps) => {
+                steps.insert(0, step);
+                Self::Unmet(steps)
+            }
+            refused @ Self::Refused(_) => refused,
+        }
+    }
+}
+
+struct Solver<'u, 'a> {
+    universe: &'u Universe<'a>,
+    recommends: Recommends,
+    /// What will be there: chosen now or installed before.
+    present: BTreeMap<NameId, VersionId>,
+    /// What was chosen now, in that order.
+    order: Vec<VersionId>,
+    /// Who must not be together with a name.
+    negatives: BTreeMap<NameId, Vec<(VersionId, Relation<'a>)>>,
+    /// What was found impossible, whoever asks.
+    discarded: BTreeSet<VersionId>,
+}
+
+impl<'u, 'a> Solver<'u, 'a> {
+    fn new(universe: &'u Universe<'a>, recommends: Recommends) -> Self {
+        let mut solver = Self {
+            universe,
+            recommends,
+            present: BTreeMap::new(),
+            order: Vec::new(),
+            negatives: BTreeMap::new(),
+            discarded: BTreeSet::new(),
+        };
+        for installed in universe.all_installed() {
+            solver.enter(installed);
+        }
+        solver
+    }
+
+    fn enter(&mut self, id: VersionId) {
+        self.present.insert(self.universe.version(id).package, id);
+        for negative in self.negatives_of(id) {
+            if let Some(target) = self.universe.id(negative.name) {
+                self.negatives.entry(target).or_default().push((id, negative));
+            }
+        }
+    }
+
+    fn choose(&mut self, id: VersionId) {
+        let package = self.universe.version(id).package;
+        if self.present.get(&package) != Some(&id) {
+            self.enter(id);
+            self.order.push(id);
+        }
+    }
+
+    /// Takes back everything that was chosen since the order had `length` entries.
+    fn undo(&mut self, length: usize) {
+        for id in self.order.split_off(length) {
+            self.present.remove(&self.universe.version(id).package);
+            for negative in self.negatives_of(id) {
+                let owners = self.universe.id(negative.name).and_then(|target| self.negatives.get_mut(&target));
+                if let Some(owners) = owners {
+                    owners.retain(|(owner, _)| *owner != id);
+                }
+            }
+        }
+    }
+
+    fn negatives_of(&self, id: VersionId) -> Vec<Relation<'a>> {
+        let stanza = self.universe.stanza(id);
+        let architecture = self.universe.architecture;
+        let mut negatives = relation::list(stanza.conflicts(), architecture);
+        negatives.extend(relation::list(stanza.breaks(), architecture));
+        negatives
+    }
+
+    /// Chooses a version and all it needs, or leaves everything as it was.
+    fn mark(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
+        let package = self.universe.version(id).package;
+        if self.present.get(&package) == Some(&id) {
+            return Ok(());
+        }
+        if depth > MAXIMUM_DEPTH || self.discarded.contains(&id) {
+            return Err(Failure::Unmet(vec![format!("{} cannot be installed", self.label(id))]));
+        }
+        self.check_replaces_nothing(id, &[]).map_err(Failure::Refused)?;
+        if let Some(other) = self.conflict(id) {
+            return Err(self.conflict_failure(id, other));
+        }
+        let length = self.order.len();
+        self.choose(id);
+        self.follow(id, depth).inspect_err(|_| {
+            self.undo(length);
+            self.discarded.insert(id);
+        })
+    }
+
+    fn conflict_failure(&self, id: VersionId, other: VersionId) -> Failure {
+        let (name, other_name) = (self.label(id), self.label(other));
+        if self.universe.installed(self.universe.version(other).package) == Some(other) {
+            return Failure::Refused(SolveError::Removal { package: other_name, because: name });
+        }
+        Failure::Unmet(vec![format!("{name} conflicts with {other_name}, which was chosen before")])
+    }
+
+    /// Follows what a chosen version needs.
+    fn follow(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
+        let stanza = self.universe.stanza(id);
+        let architecture = self.universe.architecture;
+        for field in [stanza.pre_depends(), stanza.depends()] {
+            for group in relation::groups(field, architecture) {
+                self.satisfy(&group, depth)
+                    .map_err(|failure| failure.below(format!("{} depends on {}", self.label(id), show(&group))))?;
+            }
+        }
+        if self.recommends == Recommends::Follow {
+            for group in relation::groups(stanza.recommends(), architecture) {
+                match self.satisfy(&group, depth) {
+                    Err(refused @ Failure::Refused(_)) => return Err(refused),
+                    Err(Failure::Unmet(_)) | Ok(()) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that one alternative is there.
+    fn satisfy(&mut self, group: &[Relation<'_>], depth: usize) -> Result<(), Failure> {
+        if group.iter().any(|relation| self.is_satisfied(relation)) {
+            return Ok(());
+        }
+        let mut first = None;
+        for alternative in self.alternatives(group) {
+            match self.mark(alternative, depth + 1) {
+                Ok(()) => return Ok(()),
+                Err(refused @ Failure::Refused(_)) => return Err(refused),
+                Err(unmet) => first = first.or(Some(unmet)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Failure::Unmet(vec![self.describe_missing(group)])))
+    }
+
+    fn is_satisfied(&self, relation: &Relation<'_>) -> bool {
+        !self.satisfying(relation).is_empty()
+    }
+
+    /// What is present and satisfies a relation, the package of that very name first.
+    fn satisfying(&self, relation: &Relation<'_>) -> Vec<VersionId> {
+        let Some(name) = self.universe.id(relation.name) else { return Vec::new() };
+        let real = self.present.get(&name).copied();
+        let real = real.filter(|id| relation.admits(self.universe.version(*id).version));
+        let providers = self.universe.providers(name).iter().filter(|provider| {
+            let package = self.universe.version(provider.version).package;
+            self.present.get(&package) == Some(&provider.version) && relation.admits_provided(provider.provided)
+        });
+        real.into_iter().chain(providers.map(|provider| provider.version)).collect()
+    }
+
+    /// The versions to try for a group, best first: newer versions of what is installed before everything else, then by
+    /// alternative from the left, and within each in the order of [`Self::rank`].
+    fn alternatives(&self, group: &[Relation<'_>]) -> Vec<VersionId> {
+        let (mut upgrades, mut others) = (Vec::new(), Vec::new());
+        for relation in group {
+            let mut found = self.universe.all_satisfying(relation);
+            found.sort_by_cached_key(|id| self.rank(*id, relation));
+            for id in found {
+                let is_installed = self.universe.installed(self.universe.version(id).package).is_some();
+                let list = if is_installed { &mut upgrades } else { &mut others };
+                if !list.contains(&id) {
+                    list.push(id);
+                }
+            }
+        }
+        upgrades.append(&mut others);
+        upgrades
+    }
+
+    /// apt's order of providers: installed, of the very name, essential, protected, by priority, last mentioned first.
+    fn rank(&self, id: VersionId, relation: &Relation<'_>) -> (bool, bool, bool, bool, u8, Reverse<NameId>) {
+        let version = self.universe.version(id);
+        let stanza = self.universe.stanza(id);
+        (
+            self.universe.installed(version.package).is_none(),
+            version.name != relation.name,
+            stanza.essential() != "yes",
+            stanza.protected() != "yes" && stanza.important() != "yes",
+            priority_rank(stanza.priority()),
+            Reverse(version.package),
+        )
+    }
+
+    /// Something present that must not be together with `id`.
+    fn conflict(&self, id: VersionId) -> Option<VersionId> {
+        let version = self.universe.version(id);
+        let is_other = |other: &VersionId| self.universe.version(*other).package != version.package;
+        for negative in self.negatives_of(id) {
+            if let Some(other) = self.satisfying(&negative).into_iter().find(is_other) {
+                return Some(other);
+            }
+        }
+        let against = |name: Option<NameId>| name.and_then(|name| self.negatives.get(&name)).into_iter().flatten();
+        let by_name = against(Some(version.package))
+            .find(|(owner, negative)| is_other(owner) && negative.admits(version.version));
+        if let Some((owner, _)) = by_name {
+            return Some(*owner);
+        }
+        let provides = relation::list(self.universe.stanza(id).provides(), self.universe.architecture);
+        provides.iter().find_map(|provided| {
+            let as_version = provided.bound.map(|(_, version)| version);
+            let mut owners = against(self.universe.id(provided.name));
+            owners
+                .find(|(owner, negative)| is_other(owner) && negative.admits_provided(as_version))
+                .map(|found| found.0)
+        })
+    }
+
+    /// Refuses a version that would take the place of another one in the base image.
+    fn check_replaces_nothing(&self, id: VersionId, _steps: &[String]) -> Result<(), SolveError> {
+        let version = self.universe.version(id);
+        match self.universe.installed(version.package) {
+            Some(installed) if installed != id => Err(SolveError::Upgrade {
+                package: version.name.to_owned(),
+                installed: self.universe.version(installed).version.to_owned(),
+                wanted: version.version.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at the answer once more as a whole: everything needed is there, nothing excludes anything.
+    fn check_whole(&self) -> Result<(), SolveError> {
+        for id in &self.order {
+            let stanza = self.universe.stanza(*id);
+            for field in [stanza.pre_depends(), stanza.depends()] {
+                for group in relation::groups(field, self.universe.architecture) {
+                    if !group.iter().any(|relation| self.is_satisfied(relation)) {
+                        let step = format!("{} depends on {}", self.label(*id), show(&group));
+                        return Err(SolveError::NoSolution { steps: vec![step, self.describe_missing(&group)] });
+                    }
+                }
+            }
+            if let Some(other) = self.conflict(*id) {
+                return Err(self.conflict_failure(*id, other).into_error());
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_missing(&self, group: &[Relation<'_>]) -> String {
+        let Some(first) = group.first() else { return "an empty group of alternatives".to_owned() };
+        let name = self.universe.id(first.name);
+        match name.and_then(|name| self.universe.candidate(name)) {
+            Some(candidate) => format!("{} is what there is", self.label(candidate)),
+            None => format!("nothing is or provides {}", show(group)),
+        }
+    }
+
+    fn label(&self, id: VersionId) -> String {
+        let version = self.universe.version(id);
+        format!("{} {}", version.name, version.version)
+    }
+}
+
+/// A group as the stanza has it.
+fn show(group: &[Relation<'_>]) -> String {
+    group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+fn priority_rank(priority: &str) -> u8 {
+    match priority {
+        "required" => 1,
+        "important" => 2,
+        "standard" => 3,
+        "optional" => 4,
+        _ => 5,
+    }
+}

@@ -1,0 +1,350 @@
+//! Every package that can be had or is there already, with what provides it and which version would be taken.
+//!
+//! Names are numbered in the order in which apt comes across them while it builds its cache: that number is apt's package
+//! ID, the last judge between two providers. Knows nothing of sources, signatures or files.
+
+use std::collections::HashMap;
+
+use super::control::{Stanza, stanzas};
+use super::relation::{self, Relation};
+use super::version;
+
+/// A package name's number, in the order of first mention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NameId(u32);
+
+/// One version of one package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct VersionId(u32);
+
+impl NameId {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl VersionId {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A Packages file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IndexText<'a> {
+    /// Its stanzas.
+    pub(super) text: &'a str,
+    /// The archive it belongs to, as an index into the caller's list.
+    pub(super) archive: usize,
+    /// apt's pin priority of that archive: 500, or less where its Release says NotAutomatic.
+    pub(super) priority: u16,
+}
+
+/// Where a version can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is in the base image.
+    Installed,
+    /// In this archive.
+    Archive(usize),
+}
+
+/// One version of one package.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version<'a> {
+    pub(super) package: NameId,
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    pub(super) origin: Origin,
+    pub(super) stanza: &'a str,
+    priority: u16,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Package {
+    versions: Vec<VersionId>,
+    installed: Option<VersionId>,
+    candidate: Option<VersionId>,
+}
+
+/// What a package provides under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Provider<'a> {
+    pub(super) version: VersionId,
+    /// The version it provides that name as, if it says one.
+    pub(super) provided: Option<&'a str>,
+}
+
+/// A stanza that no package can be made of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadStanza {
+    pub(super) package: String,
+    pub(super) why: &'static str,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Universe<'a> {
+    pub(super) architecture: &'static str,
+    // Only ever asked for one name: its order, which is not fixed, is never seen.
+    ids: HashMap<&'a str, NameId>,
+    packages: Vec<Package>,
+    versions: Vec<Version<'a>>,
+    providers: Vec<Vec<Provider<'a>>>,
+}
+
+impl<'a> Universe<'a> {
+    /// Reads the archives in apt's order (that of the sources), then what is installed.
+    pub(super) fn new(
+        architecture: &'static str,
+        archives: &[IndexText<'a>],
+        installed: Option<&'a str>,
+    ) -> Result<Self, BadStanza> {
+        let mut universe = Self {
+            architecture,
+            ids: HashMap::with_capacity(1 << 17),
+            packages: Vec::with_capacity(1 << 17),
+            versions: Vec::with_capacity(1 << 17),
+            providers: Vec::new(),
+        };
+        let mut provides = Vec::new();
+        for index in archives {
+            for stanza in stanzas(index.text) {
+                universe.add(stanza, Origin::Archive(index.archive), index.priority, &mut provides)?;
+            }
+        }
+        for stanza in installed.into_iter().flat_map(stanzas) {
+            universe.add(stanza, Origin::Installed, 100, &mut provides)?;
+        }
+        universe.choose_candidates();
+        universe.index_provides(provides);
+        Ok(universe)
+    }
+
+    fn add(
+        &mut self,
+        text: &'a str,
+        origin: Origin,
+        priority: u16,
+        provides: &mut Vec<(VersionId, &'a str)>,
+    ) -> Result<(), BadStanza> {
+        let stanza = Stanza::parse(text);
+        let bad = |why| BadStanza { package: stanza.package().to_owned(), why };
+        if origin == Origin::Installed && !is_installed(&stanza).map_err(bad)? {
+            return Ok(());
+        }
+        if stanza.package().is_empty() || stanza.version().is_empty() {
+            return Err(bad("it has no name or no version"));
+        }
+        if stanza.architecture() != "all" && stanza.architecture() != self.architecture {
+            return Err(bad("it is for a foreign architecture"));
+        }
+        let package = self.intern(stanza.package());
+        for field in stanza.mentions().filter(|field| !field.is_empty()) {
+            for name in relation::names(field, self.architecture) {
+                self.intern(name);
+            }
+        }
+        let id = VersionId(self.versions.len() as u32);
+        let name = stanza.package();
+        self.versions.push(Version { package, name, version: stanza.version(), origin, stanza: text, priority });
+        let entry = &mut self.packages[package.index()];
+        entry.versions.push(id);
+        if origin == Origin::Installed {
+            entry.installed = Some(id);
+        }
+        if !stanza.provides().is_empty() {
+            provides.push((id, stanza.provides()));
+        }
+        Ok(())
+    }
+
+    fn intern(&mut self, name: &'a str) -> NameId {
+        let next = NameId(self.packages.len() as u32);
+        let id = *self.ids.entry(name).or_insert(next);
+        if id == next {
+            self.packages.push(Package::default());
+        }
+        id
+    }
+
+    /// The highest priority wins, then the highest version, then the archive that was read first. What is installed stays
+    /// unless an archive has something newer.
+    fn choose_candidates(&mut self) {
+        for index in 0..self.packages.len() {
+            let package = &self.packages[index];
+            let mut best: Option<VersionId> = None;
+            for id in package.versions.iter().copied() {
+                let better = best.is_none_or(|best| self.is_better(id, best));
+                best = if better { Some(id) } else { best };
+            }
+            let candidate = match (package.installed, best) {
+                (Some(installed), Some(best)) if self.is_later(best, installed) => Some(best),
+                (Some(installed), _) => Some(installed),
+                (None, best) => best,
+            };
+            self.packages[index].candidate = candidate;
+        }
+    }
+
+    fn is_better(&self, candidate: VersionId, best: VersionId) -> bool {
+        let (candidate, best) = (self.version(candidate), self.version(best));
+        let order = candidate.priority.cmp(&best.priority);
+        order.then_with(|| version::compare(candidate.version, best.version)).is_gt()
+    }
+
+    fn is_later(&self, left: VersionId, right: VersionId) -> bool {
+        version::compare(self.version(left).version, self.version(right).version).is_gt()
+    }
+
+    fn index_provides(&mut self, provides: Vec<(VersionId, &'a str)>) {
+        self.providers = vec![Vec::new(); self.packages.len()];
+        for (version, field) in provides {
+            for provided in relation::list(field, self.architecture) {
+                let Some(name) = self.ids.get(provided.name) else { continue };
+                let provided_as = match provided.bound {
+                    None => None,
+                    Some((relation::Operator::Equal, as_version)) => Some(as_version),
+                    Some(_) => continue,
+                };
+                if *name != self.version(version).package {
+                    self.providers[name.index()].push(Provider { version, provided: provided_as });
+                }
+            }
+        }
+    }
+
+    /// The number of a name, if anything mentions it.
+    pub(super) fn id(&self, name: &str) -> Option<NameId> {
+        self.ids.get(name).copied()
+    }
+
+    /// One version.
+    pub(super) fn version(&self, id: VersionId) -> &Version<'a> {
+        &self.versions[id.index()]
+    }
+
+    /// What its stanza says.
+    pub(super) fn stanza(&self, id: VersionId) -> Stanza<'a> {
+        Stanza::parse(self.version(id).stanza)
+    }
+
+    /// All versions of a package, in the order read.
+    pub(super) fn versions_of(&self, package: NameId) -> &[VersionId] {
+        &self.packages[package.index()].versions
+    }
+
+    /// The version in the base image.
+    pub(super) fn installed(&self, package: NameId) -> Option<VersionId> {
+        self.packages[package.index()].installed
+    }
+
+    /// The version that would be taken.
+    pub(super) fn candidate(&self, package: NameId) -> Option<VersionId> {
+        self.packages[package.index()].candidate
+    }
+
+    /// Makes another version the one that would be taken.
+    pub(super) fn set_candidate(&mut self, version: VersionId) {
+        let package = self.version(version).package;
+        self.packages[package.index()].candidate = Some(version);
+    }
+
+    /// What provides a name, all versions of it; the package of that name is not among them.
+    pub(super) fn providers(&self, package: NameId) -> &[Provider<'a>] {
+        &self.providers[package.index()]
+    }
+
+    /// The versions that would be taken or are installed, and that satisfy a relation by their own name or by providing.
+    pub(super) fn all_satisfying(&self, relation: &Relation<'_>) -> Vec<VersionId> {
+        let Some(name) = self.id(relation.name) else { return Vec::new() };
+        let real = self.candidate(name).filter(|id| relation.admits(self.version(*id).version));
+        let mut found: Vec<VersionId> = real.into_iter().collect();
+        for provider in self.providers(name) {
+            let is_candidate = self.candidate(self.version(provider.version).package) == Some(provider.version);
+            if is_candidate && relation.admits_provided(provider.provided) && !found.contains(&provider.version) {
+                found.push(provider.version);
+            }
+        }
+        found
+    }
+
+    /// The names of all packages that can be had or are there.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        let real = self.packages.iter().filter_map(|package| package.versions.first());
+        real.map(|id| self.version(*id).name)
+    }
+
+    /// Every version that would be taken.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = VersionId> {
+        self.packages.iter().filter_map(|package| package.candidate)
+    }
+
+    /// Everything in the base image.
+    pub(super) fn all_installed(&self) -> impl Iterator<Item = VersionId> {
+        self.packages.iter().filter_map(|package| package.installed)
+    }
+}
+
+/// Whether dpkg counts it as installed.
+fn is_installed(stanza: &Stanza<'_>) -> Result<bool, &'static str> {
+    match stanza.status().rsplit(' ').next().unwrap_or_default() {
+        "installed" | "triggers-awaited" | "triggers-pending" => Ok(true),
+        "not-installed" | "config-files" => Ok(false),
+        _ => Err("it is neither installed nor absent in the base"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(text: &str) -> IndexText<'_> {
+        IndexText { text, archive: 0, priority: 500 }
+    }
+
+    fn candidate<'a>(universe: &Universe<'a>, name: &str) -> Option<&'a str> {
+        Some(universe.version(universe.candidate(universe.id(name)?)?).version)
+    }
+
+    const OLD: &str =
+        "Package: a\nVersion: 1\nArchitecture: all\nDepends: z, y\n\nPackage: y\nVersion: 1\nArchitecture: amd64\n";
+    const NEW: &str = "Package: a\nVersion: 2\nArchitecture: all\n";
+
+    #[test]
+    fn names_are_numbered_by_first_mention() {
+        let universe = Universe::new("amd64", &[index(OLD)], None).unwrap();
+        let ids: Vec<u32> = ["a", "z", "y"].iter().map(|name| universe.id(name).unwrap().0).collect();
+        assert_eq!(ids, [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_candidate_is_the_highest_of_the_highest_priority() {
+        let backports = IndexText { priority: 100, ..index(NEW) };
+        let choose =
+            |all: &[IndexText<'static>]| candidate(&Universe::new("amd64", all, None).unwrap(), "a").map(str::to_owned);
+        assert_eq!(choose(&[index(OLD), index(NEW)]).as_deref(), Some("2"));
+        assert_eq!(choose(&[index(NEW), index(OLD)]).as_deref(), Some("2"));
+        assert_eq!(choose(&[index(OLD), backports]).as_deref(), Some("1"));
+        assert_eq!(choose(&[backports]).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn what_is_installed_stays_unless_something_newer_is_there() {
+        let status = "Package: a\nStatus: install ok installed\nVersion: 1.5\nArchitecture: all\n";
+        let choose = |text| {
+            let universe = Universe::new("amd64", &[index(text)], Some(status)).unwrap();
+            candidate(&universe, "a").map(str::to_owned)
+        };
+        assert_eq!(choose(OLD).as_deref(), Some("1.5"));
+        assert_eq!(choose(NEW).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn foreign_and_half_installed_packages_are_refused() {
+        let foreign = "Package: a\nVersion: 1\nArchitecture: i386\n";
+        assert_eq!(Universe::new("amd64", &[index(foreign)], None).unwrap_err().package, "a");
+        let half = "Package: a\nStatus: install ok half-configured\nVersion: 1\nArchitecture: all\n";
+        assert_eq!(Universe::new("amd64", &[], Some(half)).unwrap_err().package, "a");
+    }
+}

@@ -1,0 +1,254 @@
+//! What can go wrong while npm packages are chosen.
+
+use crate::base::explain::{Explain, Kind};
+use crate::base::http::HttpError;
+use crate::base::text::{nearest, sanitize};
+use crate::model::ValueError;
+use crate::store::StoreError;
+
+/// Why there is no tree.
+#[derive(Debug, thiserror::Error)]
+pub enum NpmError {
+    /// No npm registry was given.
+    #[error("there is no npm registry to ask")]
+    NoSource,
+    /// The target's Node version is no version.
+    #[error("`{}` is no Node version", sanitize(text))]
+    NodeVersion {
+        /// What was given.
+        text: String,
+    },
+    /// The registry does not know the name.
+    #[error("the npm registry has no package `{}`", sanitize(name))]
+    UnknownPackage {
+        /// The name.
+        name: String,
+        /// Who asks for it, from the manifest downwards.
+        chain: Vec<String>,
+    },
+    /// The package is there, but no version answers.
+    #[error("no version of `{}` answers `{}`", sanitize(name), sanitize(wanted))]
+    NoVersion {
+        /// The package.
+        name: String,
+        /// The range or tag.
+        wanted: String,
+        /// Tags and the newest versions.
+        known: Vec<String>,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
+    /// The wish is for something that no registry has: a folder, an archive, a repository.
+    #[error("`{}` is asked for as `{}`, which is not from a registry", sanitize(name), sanitize(wanted))]
+    Elsewhere {
+        /// The entry's name.
+        name: String,
+        /// The wish.
+        wanted: String,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
+    /// A package that is not optional does not run on the target.
+    #[error("`{}` does not run on {platform}", sanitize(package))]
+    WrongPlatform {
+        /// `name@version`.
+        package: String,
+        /// The target.
+        platform: String,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
+    /// Peers that cannot be had together (npm's ERESOLVE).
+    #[error("`{}` cannot be placed: its wishes and those of its neighbours contradict each other", sanitize(package))]
+    PeerConflict {
+        /// `name@version` that has no place.
+        package: String,
+        /// The wish that cannot be met.
+        wanted: String,
+        /// What stands in its way.
+        present: Option<String>,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
+    /// A name in `omit` that nothing depends on.
+    #[error("`omit` names `{name}`, which no package has as an optional dependency")]
+    UnknownOmit {
+        /// The name.
+        name: String,
+        /// Names of optional dependencies that were seen.
+        known: Vec<String>,
+    },
+    /// A name in `omit` that something needs.
+    #[error("`{name}` is in `omit`, but it is not optional")]
+    NeededOmit {
+        /// The name.
+        name: String,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
+    /// Something npm does that is not done here.
+    #[error("`{}` {what}, which is not supported", sanitize(package))]
+    Unsupported {
+        /// `name@version`.
+        package: String,
+        /// What it does.
+        what: &'static str,
+    },
+    /// The registry's document cannot be read.
+    #[error("the registry's document of `{}` cannot be read", sanitize(name))]
+    Document {
+        /// The package.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::sync::Arc<serde_json::Error>,
+    },
+    /// The registry did not answer.
+    #[error("could not ask the registry about `{}`", sanitize(name))]
+    Registry {
+        /// The package.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::sync::Arc<HttpError>,
+    },
+    /// A tarball could not be fetched.
+    #[error("could not fetch the tarball of `{}`", sanitize(package))]
+    Tarball {
+        /// `name@version`.
+        package: String,
+        /// Why.
+        #[source]
+        source: HttpError,
+    },
+    /// A tarball is not what the registry says.
+    #[error("the tarball of `{}` is not the one that the registry vouches for", sanitize(package))]
+    Mismatch {
+        /// `name@version`.
+        package: String,
+        /// The registry's hash.
+        expected: String,
+        /// The hash of what came.
+        found: String,
+        /// How much came, in bytes.
+        size: u64,
+    },
+    /// The registry vouches with nothing that can be trusted.
+    #[error("the registry vouches for `{}` with no sha512", sanitize(package))]
+    NoIntegrity {
+        /// `name@version`.
+        package: String,
+        /// What it serves instead.
+        served: Option<String>,
+    },
+    /// A tarball that is not below the registry.
+    #[error("the tarball of `{}` is not below its registry", sanitize(package))]
+    ForeignTarball {
+        /// `name@version`.
+        package: String,
+        /// The URL, redacted.
+        url: String,
+    },
+    /// A tarball cannot be read.
+    #[error("the tarball of `{}` cannot be read", sanitize(package))]
+    Archive {
+        /// `name@version`.
+        package: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A package says that it brings a dependency along, and does not.
+    #[error("`{}` does not bring `{}` along, though it says so", sanitize(package), sanitize(missing))]
+    MissingBundle {
+        /// `name@version`.
+        package: String,
+        /// The dependency.
+        missing: String,
+    },
+    /// A name, version or path that is not safe.
+    #[error("the registry serves a value that is not safe")]
+    Value(#[from] ValueError),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Explain for NpmError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NodeVersion { .. } | Self::UnknownOmit { .. } | Self::NeededOmit { .. } => Kind::Asked,
+            Self::Mismatch { .. } | Self::NoIntegrity { .. } | Self::ForeignTarball { .. } | Self::Value(_) => {
+                Kind::Distrust
+            }
+            Self::Store(error) => error.kind(),
+            _ => Kind::Unable,
+        }
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        let chain = |chain: &[String]| match chain {
+            [] => Vec::new(),
+            links => {
+                vec![format!("asked by  {}", links.iter().map(|link| sanitize(link)).collect::<Vec<_>>().join(" → "))]
+            }
+        };
+        match self {
+            Self::UnknownPackage { chain: links, .. }
+            | Self::Elsewhere { chain: links, .. }
+            | Self::WrongPlatform { chain: links, .. }
+            | Self::NeededOmit { chain: links, .. } => chain(links),
+            Self::NoVersion { known, chain: links, .. } => {
+                let known = known.iter().map(|version| sanitize(version)).collect::<Vec<_>>().join(", ");
+                [chain(links), vec![format!("   known  {known}")]].concat()
+            }
+            Self::PeerConflict { wanted, present, chain: links, .. } => {
+                let present = present.iter().map(|present| format!(" present  {}", sanitize(present)));
+                [chain(links), vec![format!("  wanted  {}", sanitize(wanted))], present.collect()].concat()
+            }
+            Self::Mismatch { expected, found, size, .. } => {
+                vec![format!("expected  {}", sanitize(expected)), format!("received  {found}  {size} bytes")]
+            }
+            Self::NoIntegrity { served: Some(served), .. } => vec![format!("  served  {}", sanitize(served))],
+            Self::ForeignTarball { url, .. } => vec![format!("      at  {}", sanitize(url))],
+            Self::Store(error) => error.evidence(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::UnknownPackage { .. } => {
+                vec!["an unregistered name can be taken by anyone at any time, so oclock never guesses which one was meant".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoSource => {
+                vec!["set a registry in `.npmrc` or `[sources]`; `oclock info` shows what was found".into()]
+            }
+            Self::UnknownPackage { .. } => {
+                vec![
+                    "look up the package's registered name in its own documentation; it may differ from its command"
+                        .into(),
+                ]
+            }
+            Self::Elsewhere { .. } => {
+                vec!["ask for a published version of it; if it is optional, it can be left out in `[npm] omit`".into()]
+            }
+            Self::UnknownOmit { name, known } => match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => vec![format!("did you mean `{near}`?")],
+                None => vec![format!("remove `{name}` from `[npm] omit`")],
+            },
+            Self::NeededOmit { name, .. } => vec![format!("remove `{name}` from `[npm] omit`")],
+            Self::PeerConflict { .. } => vec!["ask for other versions in `[npm]`, so that all peers can be met".into()],
+            Self::Registry { source, .. } => source.hints(),
+            Self::Tarball { source, .. } => source.hints(),
+            Self::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The registry's documents: each package bound to one source, each document fetched once, ahead of need where it can be foreseen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+use tokio::task::AbortHandle;
+use url::Url;
+
+use super::error::NpmError;
+use super::packument::{EdgeKind, Manifest, Packument, Target};
+use super::spec::{Spec, SpecKind};
+use crate::base::http::{HttpClient, HttpError, Request};
+use crate::source::Source;
+
+/// The largest document that is read: popular packages have tens of MiB.
+const LARGEST_DOCUMENT: u64 = 256 << 20;
+
+/// Why a package could not be had. Shared by all who ask for it.
+#[derive(Clone, Debug)]
+pub(super) enum Absence {
+    /// The registry has no such name.
+    UnknownName,
+    /// It has the name, and no version that answers.
+    NoVersion(Vec<String>),
+    /// The wish is not for a registry.
+    Elsewhere,
+}
+
+type Answer = Result<Option<Arc<Packument>>, Refusal>;
+
+/// A failure that all who ask are told of.
+#[derive(Clone)]
+enum Refusal {
+    Http(Arc<HttpError>),
+    Document(Arc<serde_json::Error>),
+}
+
+impl Refusal {
+    fn about(self, name: &str) -> NpmError {
+        let name = name.to_owned();
+        match self {
+            Self::Http(source) => NpmError::Registry { name, source },
+            Self::Document(source) => NpmError::Document { name, source },
+        }
+    }
+}
+
+/// The registries with what they have answered so far.
+#[derive(Clone)]
+pub(super) struct Registry(Arc<Inner>);
+
+struct Inner {
+    sources: Vec<Source>,
+    http: HttpClient,
+    target: Target,
+    documents: Mutex<BTreeMap<String, Arc<OnceCell<Answer>>>>,
+    foreseen: Mutex<BTreeSet<(String, String)>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Registry {
+    /// Asks `sources`; the first is the default.
+    pub fn new(sources: &[&Source], http: &HttpClient, target: Target) -> Result<Self, NpmError> {
+        if sources.is_empty() {
+            return Err(NpmError::NoSource);
+        }
+        Ok(Self(Arc::new(Inner {
+            sources: sources.iter().map(|source| (*source).clone()).collect(),
+            http: http.clone(),
+            target,
+            documents: Mutex::default(),
+            foreseen: Mutex::default(),
+            tasks: Mutex::default(),
+        })))
+    }
+
+    /// The machine that packages are chosen for.
+    pub fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// The one source that a package is bound to.
+    pub fn source_of(&self, package: &str) -> &Source {
+        let scope = package.split_once('/').map(|(scope, _)| format!("{scope}/*"));
+        let is_bound =
+            |source: &&Source| source.packages.iter().any(|bound| bound == package || Some(bound) == scope.as_ref());
+        self.0.sources.iter().skip(1).find(is_bound).unwrap_or(&self.0.sources[0])
+    }
+
+    /// The version that answers a wish of the entry `key`.
+    pub async fn find(&self, key: &str, spec: &Spec) -> Result<Result<Arc<Manifest>, Absence>, NpmError> {
+        if spec.kind == SpecKind::Elsewhere {
+            return Ok(Err(Absence::Elsewhere));
+        }
+        let Some(packument) = self.document(spec.package(key)).await? else {
+            return Ok(Err(Absence::UnknownName));
+        };
+        Ok(packument.pick(spec, self.target()).ok_or_else(|| Absence::NoVersion(packument.known(8))))
+    }
+
+    /// Starts to fetch what a package will need, and what that will need, without waiting for it.
+    pub fn foresee(&self, key: &str, spec: &Arc<Spec>) {
+        let package = spec.package(key).to_owned();
+        let is_new = lock(&self.0.foreseen).insert((package.clone(), spec.text.clone()));
+        if !is_new || spec.kind == SpecKind::Elsewhere {
+            return;
+        }
+        let (registry, spec) = (self.clone(), spec.clone());
+        let task = tokio::spawn(async move {
+            let Ok(Some(packument)) = registry.document(&package).await else { return };
+            if let Some(manifest) = packument.pick(&spec, registry.target()) {
+                registry.foresee_wishes(&manifest);
+            }
+        });
+        lock(&self.0.tasks).push(task.abort_handle());
+    }
+
+    /// [`foresee`](Self::foresee) for all that a version depends on.
+    pub fn foresee_wishes(&self, manifest: &Manifest) {
+        for wish in &manifest.wishes {
+            if wish.kind != EdgeKind::PeerOptional && !manifest.bundled.contains(&*wish.name) {
+                self.foresee(&wish.name, &wish.spec);
+            }
+        }
+    }
+
+    /// Ends all fetches that nobody waits for.
+    pub fn stop(&self) {
+        lock(&self.0.tasks).drain(..).for_each(|task| task.abort());
+    }
+
+    async fn document(&self, package: &str) -> Result<Option<Arc<Packument>>, NpmError> {
+        let cell = lock(&self.0.documents).entry(package.to_owned()).or_default().clone();
+        let answer = cell.get_or_init(|| self.fetch(package)).await;
+        answer.clone().map_err(|refusal| refusal.about(package))
+    }
+
+    async fn fetch(&self, package: &str) -> Answer {
+        let source = self.source_of(package);
+        let Some(url) = document_url(&source.url, package) else { return Ok(None) };
+        let request = Request::get(url)
+            .accept("application/json")
+            .authorization(source.authorization.as_deref())
+            .limit(LARGEST_DOCUMENT);
+        let answer = match self.0.http.fetch(request).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(Refusal::Http(Arc::new(error))),
+            Ok(answer) => answer,
+        };
+        let packument = Packument::parse(&answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
+        Ok(Some(Arc::new(packument)))
+    }
+}
+
+/// `@scope/name` is one path segment.
+fn document_url(base: &Url, package: &str) -> Option<Url> {
+    crate::model::PackageName::parse(package).ok()?;
+    base.join(&format!("./{}", package.replace('/', "%2f"))).ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

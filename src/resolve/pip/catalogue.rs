@@ -1,0 +1,161 @@
+//! What the indexes say, asked once each and ahead of need: pages by project, metadata by wheel.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::PipError;
+use super::metadata::{self, Metadata};
+use super::page::Page;
+use super::requirement::Versions;
+use super::target::Target;
+use crate::base::http::HttpClient;
+use crate::model::Sha256;
+use crate::source::Source;
+use crate::store::Store;
+
+/// How many versions are looked at ahead once a project proves hard to settle.
+const AHEAD: usize = 16;
+
+type Cells<K, T> = Mutex<BTreeMap<K, Arc<OnceCell<Arc<T>>>>>;
+
+/// The indexes as far as they were asked. Dropping it stops what is still under way.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    shared: Arc<Shared>,
+    ahead: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    http: HttpClient,
+    store: Store,
+    default: Source,
+    bound: BTreeMap<PackageName, Source>,
+    pages: Cells<PackageName, Page>,
+    metadata: Cells<Sha256, Metadata>,
+}
+
+impl Catalogue {
+    pub(super) fn new(target: Target, sources: &[&Source], http: &HttpClient, store: &Store) -> Result<Self, PipError> {
+        let (default, others) = sources.split_first().ok_or(PipError::NoSource)?;
+        let mut bound = BTreeMap::new();
+        for source in others {
+            for name in &source.packages {
+                let name = PackageName::from_str(name).map_err(|error| PipError::Requirement {
+                    text: name.clone(),
+                    why: format!("it stands under `packages` of source `{}`: {error}", source.name),
+                })?;
+                bound.entry(name).or_insert_with(|| Source::clone(source));
+            }
+        }
+        let shared = Shared {
+            target,
+            http: http.clone(),
+            store: store.clone(),
+            default: Source::clone(default),
+            bound,
+            pages: Mutex::default(),
+            metadata: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared), ahead: Mutex::default() })
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.shared.target
+    }
+
+    pub(super) fn http(&self) -> &HttpClient {
+        &self.shared.http
+    }
+
+    /// The one source that a project comes from.
+    pub(super) fn source_of(&self, name: &PackageName) -> &Source {
+        self.shared.source_of(name)
+    }
+
+    pub(super) async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
+        self.shared.page(name).await
+    }
+
+    /// The metadata of the wheel chosen for a version that the page has.
+    pub(super) async fn metadata(&self, name: &PackageName, version: &Version) -> Result<Arc<Metadata>, PipError> {
+        self.shared.metadata(name, version).await
+    }
+
+    /// Starts reading a project's page and the metadata of the version that would be chosen now.
+    pub(super) fn prefetch(&self, name: &PackageName, allowed: &Versions) {
+        if lock(&self.shared.pages).contains_key(name) {
+            return;
+        }
+        self.shared.cell(name);
+        let (shared, name, allowed) = (self.shared.clone(), name.clone(), allowed.clone());
+        self.spawn(async move {
+            let Ok(page) = shared.page(&name).await else { return };
+            if let Some(version) = page.choose(&allowed) {
+                let _ = shared.metadata(&name, version).await;
+            }
+        });
+    }
+
+    /// Starts reading the metadata of the versions that come next when `version` fails.
+    pub(super) fn prefetch_below(&self, name: &PackageName, page: &Page, allowed: &Versions, version: &Version) {
+        let next = page
+            .wheels
+            .range(..version)
+            .rev()
+            .filter(|(version, wheel)| !wheel.yanked && !version.any_prerelease() && allowed.contains(version));
+        for (version, wheel) in next.take(AHEAD) {
+            if lock(&self.shared.metadata).contains_key(&wheel.sha256) {
+                continue;
+            }
+            let (shared, name, version) = (self.shared.clone(), name.clone(), version.clone());
+            self.spawn(async move {
+                let _ = shared.metadata(&name, &version).await;
+            });
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.ahead).spawn(work);
+    }
+}
+
+impl Shared {
+    fn source_of(&self, name: &PackageName) -> &Source {
+        self.bound.get(name).unwrap_or(&self.default)
+    }
+
+    fn cell(&self, name: &PackageName) -> Arc<OnceCell<Arc<Page>>> {
+        lock(&self.pages).entry(name.clone()).or_default().clone()
+    }
+
+    async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
+        let fetch = async || Page::fetch(name, self.source_of(name), &self.http, &self.target).await.map(Arc::new);
+        self.cell(name).get_or_try_init(fetch).await.cloned()
+    }
+
+    async fn metadata(&self, name: &PackageName, version: &Version) -> Result<Arc<Metadata>, PipError> {
+        let page = self.page(name).await?;
+        let Some(wheel) = page.wheels.get(version) else {
+            return Err(PipError::Bug { what: format!("{name} {version} is not on its page") });
+        };
+        let cell = lock(&self.metadata).entry(wheel.sha256).or_default().clone();
+        let read = async || {
+            let read = metadata::read(name, version, wheel, self.source_of(name), &self.http, &self.store).await;
+            read.map(|read| Arc::new(read.for_target(&self.target)))
+        };
+        cell.get_or_try_init(read).await.cloned()
+    }
+}
+
+/// A panic elsewhere leaves these maps whole: each change is one insertion.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,295 @@
+//! A project's page in a simple index: which files there are (PEP 503, 691, 700) and which of them the target can use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use url::Url;
+use uv_distribution_filename::{BuildTag, DistFilename, WheelFilename};
+use uv_normalize::PackageName;
+use uv_pep440::{Version, VersionSpecifiers};
+use uv_platform_tags::TagPriority;
+use uv_pypi_types::LenientVersionSpecifiers;
+
+use super::target::Target;
+use super::{PipError, html};
+use crate::base::http::{HttpClient, HttpError, Request};
+use crate::model::Sha256;
+use crate::source::Source;
+
+/// The largest page accepted; the largest seen has 21 MB.
+const PAGE_LIMIT: u64 = 128 << 20;
+
+/// A file as the index lists it, not yet judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedFile {
+    pub(super) filename: String,
+    pub(super) url: Url,
+    pub(super) sha256: Option<Sha256>,
+    pub(super) size: Option<u64>,
+    /// The hash of the metadata served beside the wheel (PEP 658), where the index vouches for it.
+    pub(super) metadata: Option<Sha256>,
+    pub(super) requires_python: Option<String>,
+    pub(super) yanked: bool,
+}
+
+/// A wheel that the target can use.
+#[derive(Clone, Debug)]
+pub(super) struct Wheel {
+    pub(super) filename: String,
+    pub(super) url: Url,
+    pub(super) sha256: Sha256,
+    pub(super) size: Option<u64>,
+    pub(super) metadata: Option<Sha256>,
+    pub(super) yanked: bool,
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unusable {
+    /// It would have to be built.
+    Source,
+    /// It is for other interpreters or platforms; its tags.
+    Tags(String),
+    /// It wants another Python; its specifier.
+    Python(String),
+    /// The index gives no sha256 for it.
+    NoHash,
+}
+
+/// What a project has.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// The best usable wheel of each version.
+    pub(super) wheels: BTreeMap<Version, Wheel>,
+    /// What else there is.
+    pub(super) unusable: BTreeMap<Version, BTreeSet<Unusable>>,
+    /// The versions of `wheels`, for widening ranges.
+    pub(super) versions: Vec<Version>,
+    /// Whether the index knows the project at all.
+    pub(super) known: bool,
+}
+
+impl Page {
+    /// Fetches and judges the page of `name`.
+    pub(super) async fn fetch(
+        name: &PackageName,
+        source: &Source,
+        http: &HttpClient,
+        target: &Target,
+    ) -> Result<Self, PipError> {
+        let listed = fetch_files(name.as_ref(), source, http).await?;
+        Ok(listed.map_or_else(Self::default, |files| Self::judge(name, files, target)))
+    }
+
+    fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target) -> Self {
+        let mut page = Self { known: true, ..Self::default() };
+        let mut ranks = BTreeMap::new();
+        let mut specifiers = BTreeMap::new();
+        for file in files {
+            let (version, rank) = match judge_file(name, &file, target, &mut specifiers) {
+                Judgement::Ignored => continue,
+                Judgement::Unusable(version, why) => {
+                    page.unusable.entry(version).or_default().insert(why);
+                    continue;
+                }
+                Judgement::Usable(version, rank) => (version, rank),
+            };
+            let Some(sha256) = file.sha256 else { continue };
+            if ranks.get(&version).is_some_and(|best| *best >= rank) {
+                continue;
+            }
+            ranks.insert(version.clone(), rank);
+            let ListedFile { filename, url, size, metadata, yanked, .. } = file;
+            page.wheels.insert(version, Wheel { filename, url, sha256, size, metadata, yanked });
+        }
+        page.versions = page.wheels.keys().cloned().collect();
+        page
+    }
+
+    /// The version to try first: the highest stable one that `allowed` takes, else the highest pre-release. Yanked ones
+    /// only where exactly one version is asked for (PEP 592).
+    pub(super) fn choose(&self, allowed: &pubgrub::Ranges<Version>) -> Option<&Version> {
+        let exact = is_exact(allowed);
+        let fits = |(version, wheel): &(&Version, &Wheel)| allowed.contains(version) && (exact || !wheel.yanked);
+        let stable = self.wheels.iter().rev().filter(fits).find(|(version, _)| !version.any_prerelease());
+        stable.or_else(|| self.wheels.iter().rev().find(fits)).map(|(version, _)| version)
+    }
+}
+
+/// Whether a range is one version, as `==` makes it.
+pub(super) fn is_exact(range: &pubgrub::Ranges<Version>) -> bool {
+    uv_pep440::strip_local_version_sentinels(range).as_singleton().is_some()
+}
+
+/// The better file is the one that is not yanked, whose tags suit best, with the highest build number; names break ties.
+type Rank = (bool, TagPriority, Option<BuildTag>, std::cmp::Reverse<String>);
+
+enum Judgement {
+    Usable(Version, Rank),
+    Unusable(Version, Unusable),
+    Ignored,
+}
+
+fn judge_file(
+    name: &PackageName,
+    file: &ListedFile,
+    target: &Target,
+    specifiers: &mut BTreeMap<String, Option<VersionSpecifiers>>,
+) -> Judgement {
+    let wheel = match DistFilename::try_from_filename(&file.filename, name) {
+        Some(DistFilename::WheelFilename(wheel)) if wheel.name == *name => wheel,
+        Some(DistFilename::SourceDistFilename(source)) => {
+            return Judgement::Unusable(source.version, Unusable::Source);
+        }
+        _ => return Judgement::Ignored,
+    };
+    let Some(priority) = target.priority(&wheel) else {
+        return Judgement::Unusable(wheel.version.clone(), Unusable::Tags(tags_of(&file.filename).to_owned()));
+    };
+    if let Some(text) = &file.requires_python {
+        let known = specifiers.entry(text.clone()).or_insert_with(|| parse_specifiers(text));
+        if !known.as_ref().is_some_and(|specifiers| specifiers.contains(&target.python)) {
+            return Judgement::Unusable(wheel.version, Unusable::Python(text.clone()));
+        }
+    }
+    if file.sha256.is_none() {
+        return Judgement::Unusable(wheel.version, Unusable::NoHash);
+    }
+    let rank = (!file.yanked, priority, build_tag(&wheel), std::cmp::Reverse(file.filename.clone()));
+    Judgement::Usable(wheel.version, rank)
+}
+
+fn build_tag(wheel: &WheelFilename) -> Option<BuildTag> {
+    wheel.build_tag().cloned()
+}
+
+/// Reads a `Requires-Python`, forgiving what indexes are known to hold; nothing when it makes no sense.
+pub(super) fn parse_specifiers(text: &str) -> Option<VersionSpecifiers> {
+    LenientVersionSpecifiers::from_str(text).ok().map(VersionSpecifiers::from)
+}
+
+/// The three tags at the end of a wheel's file name.
+pub(super) fn tags_of(filename: &str) -> &str {
+    let stem = filename.strip_suffix(".whl").unwrap_or(filename);
+    stem.rmatch_indices('-').nth(2).map_or(stem, |(dash, _)| &stem[dash + 1..])
+}
+
+/// Fetches the list of a project's files; nothing when the index does not know the project.
+pub(super) async fn fetch_files(
+    project: &str,
+    source: &Source,
+    http: &HttpClient,
+) -> Result<Option<Vec<ListedFile>>, PipError> {
+    let bad = |why: String| PipError::Page { name: project.to_owned(), why };
+    let url = source.url.join(&format!("{project}/")).map_err(|error| bad(error.to_string()))?;
+    let request = Request::get(url)
+        .accept("application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1")
+        .authorization(source.authorization.as_deref())
+        .limit(PAGE_LIMIT);
+    let answer = match http.fetch(request).await {
+        Err(HttpError::NotFound { .. }) => return Ok(None),
+        Err(source) => return Err(PipError::Http { name: project.to_owned(), source }),
+        Ok(answer) => answer,
+    };
+    let is_json = answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let files = if is_json { parse_json(&answer.body, &answer.url) } else { html::parse(&answer.body, &answer.url) };
+    files.map(Some).map_err(bad)
+}
+
+#[derive(Deserialize)]
+struct JsonPage<'a> {
+    #[serde(borrow)]
+    files: Vec<JsonFile<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct JsonFile<'a> {
+    #[serde(borrow)]
+    filename: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    url: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    hashes: JsonHashes,
+    size: Option<u64>,
+    requires_python: Option<String>,
+    #[serde(default)]
+    yanked: JsonYanked,
+    #[serde(default)]
+    core_metadata: JsonMetadata,
+    #[serde(default)]
+    dist_info_metadata: JsonMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct JsonHashes {
+    sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonYanked {
+    Flag(bool),
+    Reason(String),
+}
+
+impl Default for JsonYanked {
+    fn default() -> Self {
+        Self::Flag(false)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonMetadata {
+    Hashes(JsonHashes),
+    Flag(serde::de::IgnoredAny),
+}
+
+impl Default for JsonMetadata {
+    fn default() -> Self {
+        Self::Flag(serde::de::IgnoredAny)
+    }
+}
+
+impl JsonMetadata {
+    fn sha256(&self) -> Option<Sha256> {
+        match self {
+            Self::Hashes(hashes) => parse_hash(hashes.sha256.as_deref()?),
+            Self::Flag(_) => None,
+        }
+    }
+}
+
+/// Reads a digest in either case: indexes write both.
+pub(super) fn parse_hash(text: &str) -> Option<Sha256> {
+    Sha256::parse(&text.to_ascii_lowercase()).ok()
+}
+
+fn parse_json(body: &[u8], base: &Url) -> Result<Vec<ListedFile>, String> {
+    let page: JsonPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    page.files.into_iter().filter_map(|file| listed(file, base).transpose()).collect()
+}
+
+fn listed(file: JsonFile<'_>, base: &Url) -> Result<Option<ListedFile>, String> {
+    let Some(url) = file_url(base, &file.url)? else { return Ok(None) };
+    Ok(Some(ListedFile {
+        sha256: file.hashes.sha256.as_deref().and_then(parse_hash),
+        metadata: file.core_metadata.sha256().or_else(|| file.dist_info_metadata.sha256()),
+        yanked: match file.yanked {
+            JsonYanked::Flag(flag) => flag,
+            JsonYanked::Reason(reason) => !reason.is_empty(),
+        },
+        filename: file.filename.into_owned(),
+        url,
+        size: file.size,
+        requires_python: file.requires_python.filter(|text| !text.is_empty()),
+    }))
+}
+
+/// Resolves a file's address against the page's; nothing when it is not one that is fetched over HTTP.
+pub(super) fn file_url(base: &Url, text: &str) -> Result<Option<Url>, String> {
+    let url = base.join(text).map_err(|error| format!("a file's address is none: {error}"))?;
+    Ok(matches!(url.scheme(), "http" | "https").then_some(url))
+}

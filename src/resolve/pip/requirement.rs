@@ -1,0 +1,246 @@
+//! Requirements read and turned into the edges that the solver walks: markers judged, extras split off, constraints applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use pubgrub::Ranges;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::Version;
+use uv_pep508::VersionOrUrl;
+use uv_pypi_types::VerbatimParsedUrl;
+
+use super::PipError;
+use super::catalogue::Catalogue;
+use super::target::Target;
+use crate::manifest::PipSection;
+
+/// A requirement of PEP 508.
+pub(super) type Requirement = uv_pep508::Requirement<VerbatimParsedUrl>;
+
+/// A set of versions.
+pub(super) type Versions = Ranges<Version>;
+
+/// What the solver decides versions of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Node {
+    /// The manifest.
+    Root,
+    /// A project without extras.
+    Project(PackageName),
+    /// What one extra adds; always of the project's version.
+    Extra(PackageName, ExtraName),
+}
+
+impl Node {
+    pub(super) fn name(&self) -> Option<&PackageName> {
+        match self {
+            Self::Root => None,
+            Self::Project(name) | Self::Extra(name, _) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => formatter.write_str("the manifest"),
+            Self::Project(name) => write!(formatter, "{name}"),
+            Self::Extra(name, extra) => write!(formatter, "{name}[{extra}]"),
+        }
+    }
+}
+
+/// What the manifest asks for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Those whose markers hold for the target, in the order written.
+    pub(super) requirements: Vec<Requirement>,
+    constraints: BTreeMap<PackageName, Versions>,
+}
+
+impl Asked {
+    pub(super) fn parse(section: &PipSection, target: &Target) -> Result<Self, PipError> {
+        let holds = |requirement: &Requirement| requirement.evaluate_markers(&target.markers, &[]);
+        let requirements = section.packages.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut constraints = BTreeMap::<PackageName, Versions>::new();
+        for text in &section.constraints {
+            let constraint = parse(text)?;
+            if !constraint.extras.is_empty() {
+                let why = "a constraint cannot have extras: it limits versions and installs nothing".to_owned();
+                return Err(PipError::Requirement { text: text.clone(), why });
+            }
+            if holds(&constraint) {
+                let limit = versions(&constraint).unwrap_or_else(Versions::full);
+                constraints
+                    .entry(constraint.name)
+                    .and_modify(|known| *known = known.intersection(&limit))
+                    .or_insert(limit);
+            }
+        }
+        Ok(Self { requirements: requirements.into_iter().filter(holds).collect(), constraints })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// Refuses names that the index does not know, before anything is solved; starts fetching what will be needed.
+    pub(super) async fn check_names(&self, catalogue: &Catalogue) -> Result<(), PipError> {
+        for requirement in &self.requirements {
+            catalogue.prefetch(&requirement.name, &self.limited(requirement));
+        }
+        for requirement in &self.requirements {
+            let name = &requirement.name;
+            if !catalogue.page(name).await?.known {
+                let source_name = catalogue.source_of(name).name.clone();
+                return Err(PipError::UnknownProject { name: name.to_string(), source_name });
+            }
+        }
+        Ok(())
+    }
+
+    /// The edges from the manifest, in the order written.
+    pub(super) fn edges(&self) -> Vec<(Node, Versions)> {
+        self.requirements.iter().flat_map(|requirement| self.split(requirement)).collect()
+    }
+
+    /// The edges from a node to what its metadata requires: for a project what holds without extras, for an extra what it
+    /// adds. A URL requirement among them is the error: it cannot be locked.
+    pub(super) fn edges_of(
+        &self,
+        node: &Node,
+        requires: &[Requirement],
+        target: &Target,
+    ) -> Result<Vec<(Node, Versions)>, String> {
+        let mut edges = Vec::new();
+        for requirement in active(node, requires, target) {
+            if versions(requirement).is_none() {
+                return Err(format!("it requires `{}` from a URL, which cannot be locked", requirement.name));
+            }
+            edges.extend(self.split(requirement).filter(|(to, _)| to != node));
+        }
+        Ok(edges)
+    }
+
+    /// One requirement as edges: the project, then each extra, all with the same versions.
+    fn split<'a>(&self, requirement: &'a Requirement) -> impl Iterator<Item = (Node, Versions)> + 'a {
+        let limited = self.limited(requirement);
+        let project = Node::Project(requirement.name.clone());
+        let extras = requirement.extras.iter().map(|extra| Node::Extra(requirement.name.clone(), extra.clone()));
+        std::iter::once(project).chain(extras).map(move |node| (node, limited.clone()))
+    }
+
+    fn limited(&self, requirement: &Requirement) -> Versions {
+        let asked = versions(requirement).unwrap_or_else(Versions::full);
+        match self.constraints.get(&requirement.name) {
+            Some(limit) => asked.intersection(limit),
+            None => asked,
+        }
+    }
+
+    /// The extras that the manifest itself asks for.
+    pub(super) fn extras(&self) -> BTreeSet<(&PackageName, &ExtraName)> {
+        self.requirements
+            .iter()
+            .flat_map(|requirement| requirement.extras.iter().map(|extra| (&requirement.name, extra)))
+            .collect()
+    }
+}
+
+/// The requirements of a project's metadata that hold for a node.
+pub(super) fn active<'a>(
+    node: &'a Node,
+    requires: &'a [Requirement],
+    target: &'a Target,
+) -> impl Iterator<Item = &'a Requirement> {
+    requires.iter().filter(move |requirement| {
+        let bare = requirement.evaluate_markers(&target.markers, &[]);
+        match node {
+            Node::Root | Node::Project(_) => bare,
+            Node::Extra(_, extra) => {
+                !bare && requirement.evaluate_markers(&target.markers, std::slice::from_ref(extra))
+            }
+        }
+    })
+}
+
+/// The versions that a requirement takes; nothing when it names a URL.
+fn versions(requirement: &Requirement) -> Option<Versions> {
+    match &requirement.version_or_url {
+        None => Some(Versions::full()),
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(specifiers.clone().into()),
+        Some(VersionOrUrl::Url(_)) => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Requirement, PipError> {
+    let fail = |why: String| PipError::Requirement { text: text.to_owned(), why };
+    let requirement = Requirement::from_str(text)
+        .map_err(|error| fail(error.to_string().lines().next().unwrap_or_default().to_owned()))?;
+    match versions(&requirement) {
+        Some(_) => Ok(requirement),
+        None => {
+            Err(fail(format!("`{}` is asked for from a URL: only wheels of an index can be locked", requirement.name)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Platform;
+    use crate::resolve::pip::PipRequest;
+
+    fn target() -> Target {
+        let section = PipSection::default();
+        let request =
+            PipRequest { platform: Platform::LINUX_AMD64, section: &section, python_version: "3.13.5", glibc: (2, 41) };
+        Target::new(&request).unwrap()
+    }
+
+    fn asked(packages: &[&str], constraints: &[&str]) -> Result<Asked, PipError> {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let section = PipSection { packages: own(packages), constraints: own(constraints), ..PipSection::default() };
+        Asked::parse(&section, &target())
+    }
+
+    #[test]
+    fn extras_become_nodes_and_constraints_limit_them() {
+        let asked = asked(&["a[x]>=1", "b; sys_platform == 'win32'"], &["a<2", "c>9"]).unwrap();
+        let edges: Vec<String> = asked.edges().iter().map(|(node, range)| format!("{node} {range}")).collect();
+        assert_eq!(edges.len(), 2, "{edges:?}");
+        assert!(edges[0].starts_with("a >=1, <2"), "{edges:?}");
+        assert!(edges[1].starts_with("a[x] >=1, <2"), "{edges:?}");
+    }
+
+    #[test]
+    fn markers_see_the_target_alone() {
+        let requires: Vec<Requirement> = [
+            "new; python_full_version >= '3.13.5'",
+            "old; python_full_version < '3.13.5'",
+            "arm; platform_machine == 'aarch64'",
+            "more; extra == 'x'",
+            "url @ https://host.invalid/url.zip ; extra == 'y'",
+        ]
+        .map(|text| Requirement::from_str(text).unwrap())
+        .into();
+        let asked = asked(&[], &[]).unwrap();
+        let name = PackageName::from_str("p").unwrap();
+        let names = |node: &Node| {
+            let edges = asked.edges_of(node, &requires, &target())?;
+            Ok::<_, String>(edges.iter().map(|(node, _)| node.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&Node::Project(name.clone())).unwrap(), ["new"]);
+        assert_eq!(names(&Node::Extra(name.clone(), ExtraName::from_str("x").unwrap())).unwrap(), ["more"]);
+        assert!(names(&Node::Extra(name, ExtraName::from_str("y").unwrap())).unwrap_err().contains("`url`"));
+    }
+
+    #[test]
+    fn what_cannot_be_locked_is_refused() {
+        for text in ["a @ https://host.invalid/a.whl", "git+https://host.invalid/a", "./a", "a >>> 1", ""] {
+            assert!(matches!(asked(&[text], &[]), Err(PipError::Requirement { .. })), "{text}");
+        }
+        assert!(matches!(asked(&["a"], &["a[x]<2"]), Err(PipError::Requirement { .. })));
+    }
+}

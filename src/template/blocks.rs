@@ -1,0 +1,100 @@
+//! The blocks that a template puts in: instructions of oclock's own, with the exact pins as comments beside them.
+
+use std::fmt::Write as _;
+
+use super::TemplateError;
+use crate::lock::{BasePin, Lockfile, PinView};
+use crate::manifest::Manifest;
+use crate::model::{Ecosystem, Platform};
+
+/// The first line of the rendered file's own shell setting; what follows on the next line is not the image's.
+pub(super) const SHELL_MARK: &str = "# oclock: shell";
+
+pub(super) struct Blocks<'a> {
+    manifest: &'a Manifest,
+    lock: &'a Lockfile,
+    platform: Platform,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(manifest: &'a Manifest, lock: &'a Lockfile, platform: Platform) -> Self {
+        Self { manifest, lock, platform }
+    }
+
+    /// What stands behind FROM. Always `scratch`: the base comes with the packages, as bytes that oclock verified.
+    pub(super) fn base(&self) -> &'static str {
+        "scratch"
+    }
+
+    pub(super) fn apt(&self) -> String {
+        let mut text = match &self.lock.base {
+            BasePin::Debian { suite } => format!("# base: debian {suite}, from signed packages alone\n"),
+            BasePin::Image { reference, index, .. } => format!("# base: {reference} sha256:{}\n", index.short()),
+        };
+        self.list(&mut text, Ecosystem::Apt);
+        text.push_str("ADD .oclock/system.tar /\nCOPY .oclock/steps/ /.oclock/\n");
+        let _ = writeln!(text, "{SHELL_MARK}\nSHELL [\"/bin/sh\", \"/.oclock/step\"]");
+        text.push_str("RUN [\"/bin/sh\", \"/.oclock/configure\"]");
+        text
+    }
+
+    pub(super) fn npm(&self) -> String {
+        let mut text = String::new();
+        self.list(&mut text, Ecosystem::Npm);
+        if self.is_empty(Ecosystem::Npm) {
+            return text.trim_end().to_owned();
+        }
+        text.push_str("ADD .oclock/npm.tar /");
+        if self.runs_npm_scripts() {
+            text.push_str("\nRUN sh /.oclock/npm-scripts");
+        }
+        text
+    }
+
+    pub(super) fn pip(&self) -> String {
+        let mut text = String::new();
+        self.list(&mut text, Ecosystem::Pip);
+        if self.is_empty(Ecosystem::Pip) {
+            return text.trim_end().to_owned();
+        }
+        text.push_str("ADD .oclock/pip.tar /\nRUN sh /.oclock/compile");
+        text
+    }
+
+    /// Fails when packages are locked that the text does not install.
+    pub(super) fn check_used(&self, text: &str) -> Result<(), TemplateError> {
+        let used = |mark: &str| text.lines().any(|line| line.starts_with(mark));
+        for (ecosystem, mark) in [
+            (Ecosystem::Apt, "ADD .oclock/system.tar"),
+            (Ecosystem::Npm, "ADD .oclock/npm.tar"),
+            (Ecosystem::Pip, "ADD .oclock/pip.tar"),
+        ] {
+            let needed = ecosystem == Ecosystem::Apt || !self.is_empty(ecosystem);
+            if needed && !used(mark) {
+                return Err(TemplateError::Unused { ecosystem: ecosystem.as_str() });
+            }
+        }
+        Ok(())
+    }
+
+    fn runs_npm_scripts(&self) -> bool {
+        self.lock.npm.iter().any(|pin| {
+            pin.platform == self.platform && !pin.scripts.is_empty() && self.manifest.npm.scripts.contains(&pin.name)
+        })
+    }
+
+    fn is_empty(&self, ecosystem: Ecosystem) -> bool {
+        self.pins(ecosystem).next().is_none()
+    }
+
+    fn pins(&self, ecosystem: Ecosystem) -> impl Iterator<Item = PinView<'_>> {
+        self.lock.pins().filter(move |pin| pin.ecosystem == ecosystem && pin.platform == self.platform)
+    }
+
+    fn list(&self, text: &mut String, ecosystem: Ecosystem) {
+        let _ = writeln!(text, "# {ecosystem}: {}", crate::base::text::count(self.pins(ecosystem).count(), "package"));
+        for pin in self.pins(ecosystem) {
+            let _ = writeln!(text, "#   {}={} sha256:{}", pin.name, pin.version, pin.artifact.sha256.short());
+        }
+    }
+}
