@@ -1,3 +1,7 @@
 //! The program: see the library's documentation for the map.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    oclock::cli::main()
+}

@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use oclock::base::environment::Environment;
@@ -35,14 +37,23 @@ RUN echo "$GREETING" > greeting && \
     id -u > id
 RUN ["/bin/busybox", "sh", "-c", "rm /etc/gone; rm -r /old; mkdir /old; echo new > /old/new; ln /bin/busybox /opt/linked"]
 RUN mkdir -p "/deep/$(printf 'd%.0s' $(seq 120))" && echo x > "/deep/$(printf 'd%.0s' $(seq 120))/$(printf 'f%.0s' $(seq 120))" \
-    && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 700 /
+    && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 711 /
 USER 7:8
 RUN id -u > /tmp/user && id -u > /srv/files/owner
 USER 0
-RUN ifconfig -a > /srv/network; if wget -q -T 2 http://127.0.0.1:1/; then exit 1; fi; date > /var/log/dpkg.log; hostname > /etc/hostname || true
+RUN sed -n 's/:.*//p' /proc/net/dev > /srv/network; if wget -q -T 2 http://127.0.0.1:1/; then exit 1; fi; date > /var/log/dpkg.log; hostname > /etc/hostname || true
 EXPOSE 4096
 HEALTHCHECK --interval=30s CMD /bin/true
 ENTRYPOINT ["/bin/cat", "/srv/work/greeting"]
+"#;
+
+/// As little as can fail.
+const SHORT: &str = r#"FROM scratch
+# oclock: shell
+SHELL ["/bin/sh", "/.oclock/step"]
+ADD root.tar /
+RUN true
+RUN @
 "#;
 
 const STEP: &str = r#"exec env -i PATH="$PATH" GREETING="$GREETING" HOME=/root /bin/sh -ec "umask 022; $1"
@@ -54,10 +65,45 @@ struct Stage {
     store: Store,
 }
 
+/// Counts the stages, whose names must differ.
+fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::SeqCst)
+}
+
+/// A stage with an image, built once for the tests that only look at it.
+fn built() -> &'static (Stage, SealedImage) {
+    static BUILT: OnceLock<(Stage, SealedImage)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let stage = Stage::new();
+        let image = stage.build(&*engine(EngineChoice::Auto));
+        (stage, image)
+    })
+}
+
+/// One test at a time: some count what docker has.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Stage {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let context = directory.path().join("context");
+        // Lower case: buildah takes an `oci:` path for an image's name.
+        let directory = tempfile::Builder::new()
+            .prefix("oclock-")
+            .rand_bytes(0)
+            .suffix(&format!("{}-{}", std::process::id(), number()))
+            .tempdir()
+            .unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let stage = Self { directory, store };
+        stage.fill();
+        stage
+    }
+
+    fn fill(&self) {
+        let context = self.context();
         fs::create_dir_all(context.join("files/sub")).unwrap();
         fs::write(context.join("Containerfile"), CONTAINERFILE).unwrap();
         fs::write(context.join("root.tar"), root_tar()).unwrap();
@@ -67,8 +113,6 @@ impl Stage {
         }
         chown(context.join("files/one"), Some(1234), Some(1234)).unwrap();
         symlink("one", context.join("files/link")).unwrap();
-        let store = Store::open(directory.path().join("store")).unwrap();
-        Self { directory, store }
     }
 
     fn context(&self) -> PathBuf {
@@ -122,13 +166,16 @@ fn root_tar() -> Vec<u8> {
     file(".oclock/step", &TarMeta::root(0o755), STEP.as_bytes());
     file("etc/gone", &TarMeta::root(0o644), b"gone");
     file("etc/shadow", &TarMeta { mode: 0o640, gid: 42, ..TarMeta::default() }, b"root:*:20000:0:99999:7:::\n");
+    // BuildKit 0.8 cannot find `USER 0` without it.
+    file("etc/passwd", &TarMeta::root(0o644), b"root:x:0:0:root:/root:/bin/sh\n");
+    file("etc/group", &TarMeta::root(0o644), b"root:x:0:\n");
     file("old/x", &TarMeta::root(0o644), b"old");
     // vfs_cap_data revision 2: permitted = bit 10 (net_bind_service) and bits 1 and 3, so that a byte is 0x0a.
     let capability = [1, 0, 0, 2, 0x0a, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
     let xattrs = BTreeMap::from([("security.capability".to_owned(), capability)]);
     file("bin/capable", &TarMeta { mode: 0o755, xattrs, ..TarMeta::default() }, b"#!/bin/sh\n");
     for applet in [
-        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "ifconfig", "wget", "date",
+        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "sed", "wget", "date",
         "hostname", "cat", "rm", "true",
     ] {
         writer.symlink(&Path::new("bin").join(applet), &TarMeta::root(0o777), "busybox".as_ref()).unwrap();
@@ -158,6 +205,7 @@ const ALL: [EngineChoice; 4] =
 
 #[test]
 fn every_engine_gives_the_same_image() {
+    let _alone = alone();
     let stage = Stage::new();
     let images: Vec<(EngineChoice, SealedImage)> =
         ALL.into_iter().map(|choice| (choice, stage.build(&*engine(choice)))).collect();
@@ -169,4 +217,167 @@ fn every_engine_gives_the_same_image() {
     assert_eq!(first.layers.len(), 2);
     let other = Stage::new();
     assert_eq!(&other.build(&*engine(EngineChoice::Auto)), first, "another directory");
+}
+
+#[test]
+fn every_reader_accepts_what_is_written() {
+    let _alone = alone();
+    let (stage, image) = built();
+    let manifest = stage.manifest(image);
+    let path = |name: &str| stage.directory.path().join(name).to_str().unwrap().to_owned();
+    write_oci(Path::new(&path("oci")), &manifest, image.platform, &["app:1".into()], &stage.store).unwrap();
+    write_directory(Path::new(&path("dir")), &manifest, &stage.store).unwrap();
+    write_docker_archive(Path::new(&path("archive")), image, &["app".into()], &stage.store).unwrap();
+
+    for source in [format!("oci:{}", path("oci")), format!("dir:{}", path("dir"))] {
+        let raw = Command::new("skopeo").args(["inspect", "--raw", &source]).output().expect("apt-get install skopeo");
+        assert_eq!(raw.stdout, manifest.bytes, "{source}");
+        // Copying decompresses and verifies every layer, and keeps the manifest.
+        run("skopeo", &["copy", "--quiet", "--insecure-policy", &source, &format!("dir:{}", path("copied"))]);
+        assert_eq!(fs::read(path("copied/manifest.json")).unwrap(), manifest.bytes);
+    }
+    let inspected = run("skopeo", &["inspect", "--config", &format!("docker-archive:{}", path("archive"))]);
+    assert!(inspected.contains("Healthcheck") || inspected.contains("4096/tcp"), "{inspected}");
+
+    for source in
+        [format!("oci:{}", path("oci")), format!("dir:{}", path("dir")), format!("docker-archive:{}", path("archive"))]
+    {
+        let store = ["--root", &path("pulled"), "--runroot", &path("pulled-run"), "--storage-driver", "vfs"];
+        let pulled = run("buildah", &[&store[..], &["pull", "--quiet", &source]].concat());
+        assert_eq!(pulled, image.id.to_string(), "{source}");
+        let container = run("buildah", &[&store[..], &["from", &pulled]].concat());
+        let root = run("buildah", &[&store[..], &["mount", &container]].concat());
+        assert_eq!(fs::read_to_string(Path::new(&root).join("srv/work/greeting")).unwrap(), "two words\n");
+        run("buildah", &[&store[..], &["rm", &container]].concat());
+    }
+}
+
+#[test]
+fn docker_runs_what_is_loaded_and_keeps_its_healthcheck() {
+    let _alone = alone();
+    let (stage, image) = built();
+    let docker = engine(EngineChoice::Docker);
+    let archive = stage.directory.path().join("archive.tar");
+    write_docker_archive(&archive, image, &[], &stage.store).unwrap();
+    let tag = format!("oclock-test-{}:1", std::process::id());
+    assert!(!docker.has_image(&image.id, std::slice::from_ref(&tag)));
+    docker.load(&archive, std::slice::from_ref(&tag)).unwrap();
+    assert!(docker.has_image(&image.id, std::slice::from_ref(&tag)));
+    assert_eq!(run("docker", &["image", "inspect", "--format", "{{.Id}}", &tag]), image.id.prefixed());
+    assert_eq!(run("docker", &["run", "--rm", "--network", "none", &tag]), "two words");
+    let check = run("docker", &["image", "inspect", "--format", "{{json .Config.Healthcheck}}", &tag]);
+    assert_eq!(check, r#"{"Test":["CMD-SHELL","/bin/true"],"Interval":30000000000}"#);
+    run("docker", &["image", "rm", &tag]);
+}
+
+#[test]
+fn docker_takes_the_compressed_layers_from_a_registry_layout() {
+    let _alone = alone();
+    let (stage, image) = built();
+    let manifest = stage.manifest(image);
+    let layout = stage.directory.path().join("dir");
+    write_directory(&layout, &manifest, &stage.store).unwrap();
+    let tag = format!("oclock-test-{}:layout", std::process::id());
+    let source = format!("dir:{}", layout.display());
+    run("skopeo", &["copy", "--quiet", "--insecure-policy", &source, &format!("docker-daemon:{tag}")]);
+    assert_eq!(run("docker", &["image", "inspect", "--format", "{{.Id}}", &tag]), image.id.prefixed());
+    run("docker", &["image", "rm", &tag]);
+}
+
+#[test]
+fn an_oci_manifest_never_loses_the_healthcheck_in_silence() {
+    let _alone = alone();
+    let (stage, image) = built();
+    let refused = manifest_of(image, ManifestFormat::Oci, &stage.store, &Progress::hidden()).unwrap_err();
+    assert!(refused.to_string().contains("HEALTHCHECK"), "{refused}");
+    let without = SealedImage { has_healthcheck: false, ..image.clone() };
+    let manifest = manifest_of(&without, ManifestFormat::Oci, &stage.store, &Progress::hidden()).unwrap();
+    assert!(String::from_utf8(manifest.bytes).unwrap().contains("oci.image.layer.v1.tar+gzip"));
+}
+
+#[test]
+fn differing_files_are_named() {
+    let _alone = alone();
+    let (built_stage, first) = built();
+    let stage = Stage { directory: tempfile::tempdir().unwrap(), store: built_stage.store.clone() };
+    stage.fill();
+    let changed = CONTAINERFILE.replace("echo new > /old/new", "echo newer > /old/new; chmod 700 /opt; echo > /more");
+    fs::write(stage.context().join("Containerfile"), changed).unwrap();
+    let second = stage.build(&*engine(EngineChoice::Buildah));
+    let found: Vec<(String, Vec<Difference>)> = compare(first, &second, &stage.store)
+        .unwrap()
+        .into_iter()
+        .map(|difference| (difference.path.display().to_string(), difference.differences))
+        .collect();
+    let expected = [
+        ("more".to_owned(), vec![Difference::OnlyInSecond]),
+        ("old/new".to_owned(), vec![Difference::Content]),
+        ("opt".to_owned(), vec![Difference::Mode]),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(compare(first, first, &stage.store).unwrap(), []);
+}
+
+#[test]
+fn a_failing_step_is_named_and_leaves_nothing() {
+    use oclock::base::explain::Explain;
+    let _alone = alone();
+    for choice in ALL {
+        let stage = Stage::new();
+        let text = SHORT.replace('@', "echo told the reason >&2; exit 9");
+        fs::write(stage.context().join("Containerfile"), text).unwrap();
+        let before = (choice == EngineChoice::DockerClassic).then(docker_state);
+        let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
+        let context = stage.context();
+        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120) };
+        let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
+        let evidence = error.evidence().join("\n");
+        assert!(evidence.contains("told the reason"), "{choice:?}: {error}\n{evidence}");
+        assert_eq!(error.kind() as u8, 3);
+        let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name == "docker-config"), "{choice:?} left {left:?}");
+        if let Some(before) = before {
+            assert_eq!(docker_state(), before);
+        }
+    }
+}
+
+/// How many untagged images and containers docker has.
+fn docker_state() -> (usize, usize) {
+    let images = run("docker", &["image", "ls", "--all", "--quiet", "--filter", "dangling=true"]);
+    let containers = run("docker", &["container", "ls", "--all", "--quiet"]);
+    (images.lines().count(), containers.lines().count())
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
+    let _alone = alone();
+    for choice in ALL {
+        let stage = Stage::new();
+        let before = docker_state();
+        let sleep = format!("31{:05}", std::process::id() % 100_000);
+        let text = SHORT.replace('@', &format!("/bin/busybox sleep {sleep} & /bin/busybox sleep {sleep}"));
+        fs::write(stage.context().join("Containerfile"), text).unwrap();
+        let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
+        let context = stage.context();
+        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5) };
+        let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("ended after 5 s"), "{choice:?}: {error}: {cause}");
+        for _ in 0..100 {
+            if !is_running(&sleep) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(!is_running(&sleep), "{choice:?}: the step still runs");
+        assert_eq!(docker_state(), before, "{choice:?}");
+    }
+}
+
+/// Whether a process has this argument.
+fn is_running(argument: &str) -> bool {
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    processes.into_iter().any(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
 }

@@ -3,14 +3,22 @@
 //! The sample runs with the other tests and needs npm and its registry. `OCLOCK_NPM_CORPUS=FILE` (lines `name|request request…`)
 //! compares all of a file instead and prints the agreement.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test program")]
+
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
+use oclock::assemble::npm::write_tree;
 use oclock::base::http::{HttpClient, HttpOptions};
+use oclock::base::progress::Progress;
+use oclock::base::tar::TarWriter;
 use oclock::manifest::{NpmSection, SourceKind};
 use oclock::model::{Platform, SourceName};
-use oclock::resolve::npm::{NpmRequest, plan};
+use oclock::resolve::npm::{NpmRequest, plan, resolve};
 use oclock::source::Source;
+use oclock::store::Store;
 
 const NODE: &str = "20.20.2";
 const SAMPLE: &[&str] = &[
@@ -52,6 +60,122 @@ fn trees_are_those_of_npm() {
     assert!(differences.is_empty(), "not as npm: {}", differences.join(", "));
 }
 
+/// Every file, mode and link of a project and of global packages, laid out by us and by npm.
+///
+/// `OCLOCK_NPM_GLOBAL=NAME` and `OCLOCK_NPM_PROJECT=NAME` compare other packages (a space between several).
+#[test]
+fn files_are_those_of_npm() {
+    let wanted = |variable: &str, default: &str| wishes(&std::env::var(variable).unwrap_or(default.into()));
+    let registry = npm_setting("registry");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let (theirs, ours) = (root.join("npm"), root.join("oclock"));
+    let global = wanted("OCLOCK_NPM_GLOBAL", "semver@7 acorn@8");
+    let project = wanted("OCLOCK_NPM_PROJECT", "@opencode-ai/plugin@1.18.33");
+
+    std::fs::create_dir_all(theirs.join("project")).unwrap();
+    let manifest = serde_json::json!({ "dependencies": project });
+    std::fs::write(theirs.join("project/package.json"), serde_json::to_string_pretty(&manifest).unwrap() + "\n")
+        .unwrap();
+    let names = global.iter().map(|(name, range)| format!("{name}@{range}"));
+    npm_install(&theirs.join("project"), &registry, &[]);
+    npm_install(
+        &theirs,
+        &registry,
+        &[["-g", "--prefix", "global"].map(String::from).to_vec(), names.collect()].concat(),
+    );
+
+    let section = NpmSection {
+        packages: global,
+        prefix: "/global".into(),
+        projects: BTreeMap::from([("/project".into(), project)]),
+        ..NpmSection::default()
+    };
+    std::fs::create_dir(&ours).unwrap();
+    let tar = root.join("tree.tar");
+    lay_out(&section, &registry, &root.join("store"), &tar);
+    assert!(Command::new("tar").arg("-xpf").arg(&tar).arg("-C").arg(&ours).status().unwrap().success());
+
+    // npm's package-lock.json also lists what does not run on the target; the hidden one does not.
+    let mut differences = Vec::new();
+    let (mine, other) = (listing(&ours), listing(&theirs));
+    for (path, entry) in &other {
+        if mine.get(path) != Some(entry) && path != "project/package-lock.json" {
+            differences.push(format!("- {path} {} / {:?}", entry.0, mine.get(path).map(|(kind, _)| kind)));
+        }
+    }
+    differences.extend(mine.keys().filter(|path| !other.contains_key(*path)).map(|path| format!("+ {path}")));
+    println!("{} entries", other.len());
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+    for (place, arguments) in [("project", vec!["ls", "--all"]), ("", vec!["ls", "-g", "--all", "--prefix", "global"])]
+    {
+        let output = Command::new("npm").args(arguments).current_dir(ours.join(place)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn npm_install(directory: &Path, registry: &str, arguments: &[String]) {
+    let output = Command::new("npm")
+        .args([
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--omit-lockfile-registry-resolved",
+            "--registry",
+            registry,
+        ])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::main]
+async fn lay_out(section: &NpmSection, registry: &str, store: &Path, tar: &Path) {
+    let source = source(registry);
+    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let store = Store::open(store).unwrap();
+    let request = NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: NODE, previous: &[] };
+    let started = std::time::Instant::now();
+    let pins = resolve(&request, &[&source], &http, &store, &Progress::hidden()).await.unwrap();
+    println!("resolved in {:.1} s", started.elapsed().as_secs_f64());
+    let again = NpmRequest { previous: &pins, ..request };
+    let empty = Store::open(store.root().join("other")).unwrap();
+    assert_eq!(resolve(&again, &[&source], &http, &empty, &Progress::hidden()).await.unwrap(), pins);
+    assert_eq!(empty.blobs().unwrap(), [], "what is locked already is not fetched again");
+    let started = std::time::Instant::now();
+    let mut writer = TarWriter::new(std::io::BufWriter::new(std::fs::File::create(tar).unwrap()), 1_700_000_000);
+    let tree = write_tree(section, &pins.iter().collect::<Vec<_>>(), &store, &mut writer).unwrap();
+    writer.finish().unwrap();
+    println!("laid out in {:.1} s: {tree:#?}", started.elapsed().as_secs_f64());
+}
+
+/// Path → kind with mode, and content or target.
+fn listing(root: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
+    let mut entries = BTreeMap::new();
+    let mut queue = vec![root.to_owned()];
+    while let Some(directory) = queue.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = path.symlink_metadata().unwrap();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let mode = meta.permissions().mode() & 0o7777;
+            let entry = if meta.is_symlink() {
+                ("link".into(), std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes())
+            } else if meta.is_dir() {
+                queue.push(path);
+                (format!("directory {mode:o}"), Vec::new())
+            } else {
+                (format!("file {mode:o}"), std::fs::read(&path).unwrap())
+            };
+            entries.insert(name, entry);
+        }
+    }
+    entries
+}
+
 /// Place below the root → `name@version`; a single `error` when there is no tree.
 type Answer = BTreeMap<String, String>;
 
@@ -65,18 +189,7 @@ fn wishes(request: &str) -> BTreeMap<String, String> {
 
 #[tokio::main]
 async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> Answer {
-    let source = Source {
-        name: SourceName::parse("npm").unwrap(),
-        kind: SourceKind::Npm,
-        url: registry.parse().unwrap(),
-        mirrors: Vec::new(),
-        authorization: None,
-        packages: Vec::new(),
-        suites: Vec::new(),
-        components: Vec::new(),
-        signed_by: None,
-        found_in: "npm".into(),
-    };
+    let source = source(registry);
     let mut section = NpmSection { prefix: "/g".into(), ..NpmSection::default() };
     match mode {
         "global" => section.packages = wishes.clone(),
@@ -96,6 +209,21 @@ async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> 
             println!("    {error}: {:?}", oclock::base::explain::Explain::evidence(&error));
             Answer::from([("error".into(), String::new())])
         }
+    }
+}
+
+fn source(registry: &str) -> Source {
+    Source {
+        name: SourceName::parse("npm").unwrap(),
+        kind: SourceKind::Npm,
+        url: registry.parse().unwrap(),
+        mirrors: Vec::new(),
+        authorization: None,
+        packages: Vec::new(),
+        suites: Vec::new(),
+        components: Vec::new(),
+        signed_by: None,
+        found_in: "npm".into(),
     }
 }
 

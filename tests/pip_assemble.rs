@@ -1,4 +1,5 @@
 //! Wheels into an environment: what stands where, and which wheels are refused.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 #[path = "support/wheels.rs"]
 mod wheels;

@@ -1,4 +1,5 @@
 //! The pip resolver against an index on loopback: what is chosen, and what is said when nothing can be.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 #[path = "support/wheels.rs"]
 mod wheels;
@@ -37,7 +38,11 @@ fn section(packages: &[&str], constraints: &[&str]) -> PipSection {
 async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result<Vec<PipPin>, PipError> {
     let request = PipRequest { platform: Platform::LINUX_AMD64, section, python_version: "3.13.5", glibc: (2, 41) };
     let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
-    resolve(&request, sources, &http, store, &Progress::hidden()).await
+    can_be_spawned(resolve(&request, sources, &http, store, &Progress::hidden())).await
+}
+
+fn can_be_spawned<F: Future + Send>(future: F) -> F {
+    future
 }
 
 fn solve_in(
@@ -193,7 +198,8 @@ fn a_source_release_is_refused_with_what_there_is() {
     let error = solve(&files, &["a"], &[]).unwrap_err();
     assert_eq!(error.kind(), Kind::Unable);
     assert_eq!(error.to_string(), "`old` has no wheel that the target can use");
-    assert!(said(&error).contains("0.9: source only"), "{}", said(&error));
+    assert!(said(&error).contains("found  0.9: source only"), "{}", said(&error));
+    assert!(said(&error).contains("wanted  a requires old"), "{}", said(&error));
 }
 
 #[test]
@@ -211,6 +217,14 @@ fn a_contradiction_is_told_by_its_facts() {
         assert!(said.contains(fact), "{fact}:\n{said}");
     }
     assert!(!said.contains("127.0.0.1"), "{said}");
+    let error = solve(&files, &["c>=2"], &["c<2"]).unwrap_err();
+    assert!(self::said(&error).contains("asks for c in versions that exclude each other"), "{}", self::said(&error));
+    let error = solve(&files, &["c>=3"], &[]).unwrap_err();
+    assert!(
+        self::said(&error).contains("`c` has no release in that range; its newest is 2.0"),
+        "{}",
+        self::said(&error)
+    );
 }
 
 #[test]

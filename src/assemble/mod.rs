@@ -2,6 +2,12 @@
 //! be layers, and the rendered Containerfile. No network, no clock, nothing of the host.
 
 pub mod apt;
+mod context;
+mod error;
 pub mod files;
 pub mod npm;
+mod parts;
 pub mod pip;
+
+pub use context::{Context, ContextRequest, assemble};
+pub use error::AssembleError;

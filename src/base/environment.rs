@@ -14,6 +14,11 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// What this process was started with.
+    pub fn of_process() -> Self {
+        Self::from_variables(std::env::vars_os())
+    }
+
     /// Takes the variables given (those that are not UTF-8 are left out) and `/` as root of the host's files.
     pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let variables = variables

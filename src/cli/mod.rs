@@ -1,1 +1,239 @@
-//! Not written yet.
+//! The command line: parse, run one verb, write its answer to stdout and talk to stderr, end with its exit code.
+//!
+//! The only part that knows the terminal and the process's environment.
+
+mod args;
+mod failure;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+pub use args::Arguments;
+use args::{
+    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand,
+    UpdateArguments, When,
+};
+use failure::Colour;
+
+use crate::base::environment::Environment;
+use crate::base::explain::{Explain, Kind};
+use crate::base::fs::write_atomically;
+use crate::base::http::HttpOptions;
+use crate::base::process::end_all;
+use crate::base::progress::{Progress, ProgressMode};
+use crate::engine::EngineChoice;
+use crate::ops::{
+    self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
+    UpdateMode, WantDigest,
+};
+use crate::report;
+
+/// Runs the program with the process's arguments and environment.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let environment = Environment::of_process();
+    start_log(&arguments.global);
+    watch_interrupts();
+    let colour = colour(arguments.global.color, &environment);
+    match run(&arguments, environment) {
+        Ok(Answer { text, code }) => {
+            if stdout().lock().write_all(text.as_bytes()).is_err() {
+                return ExitCode::from(Kind::Unable.exit_code());
+            }
+            ExitCode::from(code)
+        }
+        Err(error) => {
+            stderr().lock().write_all(failure::draw(&error, colour).as_bytes()).ok();
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// What goes to stdout, and the exit code.
+struct Answer {
+    text: String,
+    code: u8,
+}
+
+impl Answer {
+    fn yes(text: String) -> Self {
+        Self { text, code: 0 }
+    }
+
+    fn no(text: String) -> Self {
+        Self { text, code: Kind::No.exit_code() }
+    }
+}
+
+fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsError> {
+    let global = &arguments.global;
+    if let Command::Init(init) = &arguments.command {
+        return run_init(global, init);
+    }
+    let session = open(global, environment)?;
+    match &arguments.command {
+        Command::Init(init) => run_init(global, init),
+        Command::Update(update) => run_update(&session, global.format, update),
+        Command::Build(build) => run_build(&session, global.format, build),
+        Command::List => {
+            let outcome = ops::list(&session)?;
+            Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
+        }
+        Command::Render(platform) => Ok(Answer::yes(ops::render(&session, platform.platform)?)),
+        Command::Context(context) => run_context(&session, context),
+        Command::Info => {
+            let outcome = ops::info(&session)?;
+            Ok(Answer::yes(written(global.format, &outcome, report::info_lines)))
+        }
+        Command::Fetch => {
+            let outcome = ops::fetch(&session)?;
+            Ok(Answer::yes(written(global.format, &outcome, report::fetch_lines)))
+        }
+        Command::Store(store) => run_store(&session, global.format, store),
+    }
+}
+
+fn run_init(global: &GlobalArguments, init: &InitArguments) -> Result<Answer, OpsError> {
+    let directory = directory(global).join(&init.directory);
+    let outcome = ops::init(&directory)?;
+    Ok(Answer::yes(outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()))
+}
+
+fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Result<Answer, OpsError> {
+    if update.check {
+        ops::check(session)?;
+        return Ok(Answer::yes(String::new()));
+    }
+    let mode = if update.dry_run { UpdateMode::DryRun } else { UpdateMode::Write };
+    let outcome = ops::update(session, mode)?;
+    let text = written(format, &outcome, report::update_lines);
+    if update.exit_code && outcome.changed { Ok(Answer::no(text)) } else { Ok(Answer::yes(text)) }
+}
+
+fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Result<Answer, OpsError> {
+    let outputs = build.output.iter().map(|text| ImageOutput::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let loading = match (build.no_load, build.tag.is_empty()) {
+        (true, _) => Loading::Nothing,
+        (false, false) => Loading::Tags(build.tag.clone()),
+        (false, true) if outputs.is_empty() => Loading::Manifest,
+        (false, true) => Loading::Nothing,
+    };
+    let wants_digest = build.digest_file.is_some() || format == Format::Json;
+    let outcome = ops::build(
+        session,
+        &BuildOptions {
+            platform: build.platform.platform,
+            engine: engine_choice(build.engine),
+            loading,
+            outputs,
+            recording: if build.record { Recording::Write } else { Recording::Compare },
+            reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
+            digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+            limit: Duration::from_secs(build.limit),
+        },
+    )?;
+    if let (Some(file), Some(digest)) = (&build.digest_file, &outcome.digest) {
+        write_atomically(file, format!("{}\n", digest.prefixed()).as_bytes())?;
+    }
+    Ok(Answer::yes(written(format, &outcome, report::build_lines)))
+}
+
+fn run_context(session: &Session, context: &ContextArguments) -> Result<Answer, OpsError> {
+    let outcome = ops::context(session, context.platform.platform, context.to.as_deref())?;
+    Ok(Answer::yes(format!("{}\n", outcome.digest.prefixed())))
+}
+
+fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Result<Answer, OpsError> {
+    match command {
+        StoreCommand::Path => Ok(Answer::yes(format!("{}\n", session.store.root().display()))),
+        StoreCommand::Size => Ok(Answer::yes(written(format, &ops::store_size(session)?, report::size_lines))),
+        StoreCommand::Verify(verify) => {
+            let repair = if verify.repair { Repair::Remove } else { Repair::Report };
+            let outcome = ops::store_verify(session, repair)?;
+            let code = if outcome.damaged.is_empty() { 0 } else { Kind::Distrust.exit_code() };
+            Ok(Answer { text: written(format, &outcome, report::verify_lines), code })
+        }
+    }
+}
+
+fn written<T: serde::Serialize>(format: Format, outcome: &T, human: impl Fn(&T) -> String) -> String {
+    match format {
+        Format::Human => human(outcome),
+        Format::Json => report::json(outcome) + "\n",
+    }
+}
+
+fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, OpsError> {
+    let options = SessionOptions {
+        paths: Paths::new(&directory(global), &global.manifest, &global.lockfile),
+        store: global.store.clone(),
+        http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
+    };
+    Session::open(options, environment, Progress::new(progress_mode(global)))
+}
+
+fn directory(global: &GlobalArguments) -> PathBuf {
+    global.directory.clone().unwrap_or_else(|| Path::new(".").to_owned())
+}
+
+fn engine_choice(name: EngineName) -> EngineChoice {
+    match name {
+        EngineName::Auto => EngineChoice::Auto,
+        EngineName::Buildah => EngineChoice::Buildah,
+        EngineName::BuildahOci => EngineChoice::BuildahOci,
+        EngineName::BuildahChroot => EngineChoice::BuildahChroot,
+        EngineName::Docker => EngineChoice::Docker,
+        EngineName::DockerClassic => EngineChoice::DockerClassic,
+        EngineName::DockerBuildkit => EngineChoice::DockerBuildkit,
+    }
+}
+
+fn progress_mode(global: &GlobalArguments) -> ProgressMode {
+    match global.progress {
+        _ if global.quiet => ProgressMode::Hidden,
+        When::Always => ProgressMode::Bars,
+        When::Never => ProgressMode::Hidden,
+        When::Auto if stderr().is_terminal() => ProgressMode::Bars,
+        When::Auto => ProgressMode::Lines,
+    }
+}
+
+fn colour(when: When, environment: &Environment) -> Colour {
+    let allowed = environment.variable("NO_COLOR").is_none() && environment.variable("TERM") != Some("dumb");
+    match when {
+        When::Always => Colour::On,
+        When::Auto if allowed && stderr().is_terminal() => Colour::On,
+        When::Auto | When::Never => Colour::Off,
+    }
+}
+
+fn start_log(global: &GlobalArguments) {
+    let level = match global.verbose {
+        0 => return,
+        1 => "oclock=debug",
+        _ => "oclock=trace",
+    };
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(stderr).without_time().with_target(false).init();
+}
+
+/// On ^C or SIGTERM: end what oclock started, then leave. Files are replaced atomically, so nothing is half-written;
+/// scratch directories are left for the next run, which makes its own.
+fn watch_interrupts() {
+    std::thread::spawn(|| {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let Ok(mut end) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = end.recv() => {}
+            }
+        });
+        end_all();
+        stderr().lock().write_all(b"error: interrupted; nothing was left half-written\n").ok();
+        std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+    });
+}

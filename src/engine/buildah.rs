@@ -23,6 +23,9 @@ const NAME: &str = "buildah";
 const EXTRA_CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"];
 /// A program that is in no image: a runtime that works says so, one that does not says something else.
 const PROBE: &str = "/.oclock-probe";
+const STORAGE_CONF: &str = "storage.conf";
+const DELETE_TRIES: u32 = 20;
+const DELETE_PAUSE: Duration = Duration::from_millis(100);
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which isolations are acceptable.
@@ -42,11 +45,15 @@ enum Isolation {
 }
 
 impl Isolation {
-    fn flags(&self) -> Vec<String> {
+    /// The flags of `buildah run`; an OCI runtime keeps its state below `root` and not in the host's `/run`.
+    fn flags(&self, root: &Path) -> Vec<String> {
         match self {
             Self::Runtime(path) => {
                 let runtime = path.to_string_lossy().into_owned();
-                ["--isolation", "oci", "--runtime", &runtime, "--network", "none"].map(str::to_owned).to_vec()
+                let state = format!("root={}", state_directory(root, path).display());
+                ["--isolation", "oci", "--runtime", &runtime, "--runtime-flag", &state, "--network", "none"]
+                    .map(str::to_owned)
+                    .to_vec()
             }
             Self::Chroot => ["--isolation", "chroot"].map(str::to_owned).to_vec(),
         }
@@ -60,6 +67,29 @@ impl std::fmt::Display for Isolation {
             Self::Chroot => formatter.write_str("chroot"),
         }
     }
+}
+
+fn state_directory(root: &Path, runtime: &Path) -> PathBuf {
+    root.join("state").join(runtime.file_name().unwrap_or_default())
+}
+
+/// Ends what an OCI runtime still knows of, so that its control groups go, and removes the build's files.
+fn clean_up(root: &Path, runtimes: &[PathBuf]) {
+    for runtime in runtimes {
+        let state = state_directory(root, runtime);
+        for container in fs::sorted_entries(&state).unwrap_or_default() {
+            let delete = Invocation::new(runtime).arg("--root").arg(&state).args(["delete", "--force"]);
+            let delete = delete.arg(container.file_name()).limit(PROBE_LIMIT);
+            // Its processes were killed a moment ago and may still be on their way out.
+            for _ in 0..DELETE_TRIES {
+                if delete.run().is_ok() {
+                    break;
+                }
+                std::thread::sleep(DELETE_PAUSE);
+            }
+        }
+    }
+    fs::remove_directory(root).ok();
 }
 
 /// buildah as it was found.
@@ -98,6 +128,14 @@ impl Buildah {
             return Err(Unusable::new(NAME, "neither `runc` nor `crun` is on the PATH"));
         }
         Ok(Self { program, unshare, search: search.to_owned(), version, candidates, isolation: OnceLock::new() })
+    }
+
+    fn runtimes(&self) -> Vec<PathBuf> {
+        let runtime = |isolation: &Isolation| match isolation {
+            Isolation::Runtime(path) => Some(path.clone()),
+            Isolation::Chroot => None,
+        };
+        self.candidates.iter().filter_map(runtime).collect()
     }
 
     fn parse(request: &BuildRequest<'_>) -> Result<Containerfile, EngineError> {
@@ -140,8 +178,9 @@ impl Engine for Buildah {
         let file = Self::parse(request)?;
         let root = request.scratch.join("buildah");
         fs::ensure_directory(&root.join("tmp"))?;
-        let leftover = root.clone();
-        let cleanup = Cleanup::new(move || drop(fs::remove_directory(&leftover)));
+        fs::write_atomically(&root.join(STORAGE_CONF), b"[storage]\ndriver = \"vfs\"\n")?;
+        let (leftover, runtimes) = (root.clone(), self.runtimes());
+        let cleanup = Cleanup::new(move || clean_up(&leftover, &runtimes));
         let mut workshop = Workshop::open(self, request, root)?;
         workshop.isolation = Some(self.isolation(&workshop)?);
         for (number, instruction) in file.instructions.iter().enumerate() {
@@ -211,8 +250,12 @@ impl<'a> Workshop<'a> {
     /// buildah on the store of this build alone, with nothing of the user's environment and configuration.
     fn buildah(&self) -> Invocation {
         let flags = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--"];
+        // OCI runtimes bring the loopback up in the container's network; a chroot has no other network than this one.
+        let shell = ["sh", "-c", "ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null; exec \"$0\" \"$@\""];
+        let is_chroot = self.isolation == Some(&Isolation::Chroot);
         Invocation::new(&self.engine.unshare)
             .args(flags)
+            .args(shell.into_iter().filter(|_| is_chroot))
             .arg(&self.engine.program)
             .arg("--root")
             .arg(self.root.join("root"))
@@ -224,13 +267,13 @@ impl<'a> Workshop<'a> {
             .env("HOME", &self.root)
             .env("TMPDIR", self.root.join("tmp"))
             .env("CONTAINERS_CONF", "/dev/null")
-            .env("CONTAINERS_STORAGE_CONF", "/dev/null")
+            .env("CONTAINERS_STORAGE_CONF", self.root.join(STORAGE_CONF))
             .directory(self.request.context)
             .limit(self.request.limit)
     }
 
     fn probe(&self, isolation: &Isolation) -> Result<(), String> {
-        let run = self.buildah().arg("run").args(isolation.flags()).args([&self.container, "--", PROBE]);
+        let run = self.buildah().arg("run").args(isolation.flags(&self.root)).args([&self.container, "--", PROBE]);
         match run.limit(PROBE_LIMIT).run() {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -292,7 +335,7 @@ impl<'a> Workshop<'a> {
     fn run(&self, command: &CommandForm) -> Invocation {
         let mut invocation = self.buildah().arg("run");
         if let Some(isolation) = self.isolation {
-            invocation = invocation.args(isolation.flags());
+            invocation = invocation.args(isolation.flags(&self.root));
         }
         invocation = invocation.args(["--hostname", "oclock", "--workingdir", &self.directory]);
         for capability in EXTRA_CAPABILITIES {

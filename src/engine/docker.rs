@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -15,6 +16,7 @@ use super::containerfile::{DEFAULT_PATH, parse_containerfile};
 use super::{BuildRequest, BuiltRoot, Engine, EngineError, OnLine, RootLayer, Unusable, last_words};
 use crate::base::archive::{Compression, decompress};
 use crate::base::environment::Environment;
+use crate::base::explain::Explain;
 use crate::base::fs::{self, FsError};
 use crate::base::process::{Cleanup, Invocation, ProcessError, is_executable};
 use crate::base::untar::{FileRange, TarKind, clean_path, read_tar};
@@ -26,6 +28,9 @@ const PASSED_ON: [&str; 6] =
     ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "SSH_AUTH_SOCK"];
 /// The first client that has no BuildKit of its own and needs buildx.
 const BUILDX_SINCE: u32 = 23;
+
+const REMOVE_TRIES: u32 = 50;
+const REMOVE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Which builders are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +189,7 @@ impl Docker {
         let remove = self.docker().args(["image", "rm", "--force"]);
         Cleanup::new(move || {
             if let Some(id) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                remove.arg(id).run().ok();
+                remove_image(&remove.arg(id));
             }
         })
     }
@@ -363,6 +368,18 @@ impl SavedImage {
     }
 }
 
+/// Removes an image. After a build that was broken off, the daemon still ends its container for a moment.
+fn remove_image(remove: &Invocation) {
+    for _ in 0..REMOVE_TRIES {
+        match remove.run() {
+            Err(error) if error.evidence().iter().any(|line| line.contains("conflict")) => {
+                std::thread::sleep(REMOVE_PAUSE);
+            }
+            _ => return,
+        }
+    }
+}
+
 fn resolve(parent: &Path, target: &Path) -> Option<PathBuf> {
     let mut path = parent.to_owned();
     for component in target.components() {
@@ -402,6 +419,51 @@ mod tests {
         assert_eq!(image_in("Successfully built a094464d346e"), Some("a094464d346e"));
         assert_eq!(image_in(" ---> Running in 2a0f65256197"), None);
         assert_eq!(image_in(" ---> Using cache"), None);
+    }
+
+    /// What `docker save` writes: the old form with a repeated layer as a link, and a compressed layer.
+    #[test]
+    fn saved_layers_are_found_where_they_are() {
+        use crate::base::tar::{TarMeta, TarWriter};
+        use std::io::Write;
+        let layer = |name: &str| {
+            let mut writer = TarWriter::new(Vec::new(), 0);
+            writer.file(Path::new(name), &TarMeta::root(0o644), 1, &mut &b"x"[..]).unwrap();
+            writer.finish().unwrap()
+        };
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&layer("two")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("saved.tar");
+        let mut writer = TarWriter::new(File::create(&path).unwrap(), 0);
+        let meta = TarMeta::root(0o644);
+        let manifest =
+            br#"[{"Config":"c.json","RepoTags":null,"Layers":["a/layer.tar","b/layer.tar","blobs/sha256/c"]}]"#;
+        for (name, bytes) in [("a/layer.tar", layer("one")), ("blobs/sha256/c", gzip.finish().unwrap())] {
+            writer.file(Path::new(name), &meta, bytes.len() as u64, &mut &bytes[..]).unwrap();
+        }
+        writer.symlink(Path::new("b/layer.tar"), &meta, "../a/layer.tar".as_ref()).unwrap();
+        writer.file(Path::new("manifest.json"), &meta, manifest.len() as u64, &mut &manifest[..]).unwrap();
+        writer.finish().unwrap();
+
+        let mut cleanups = Vec::new();
+        let layers = SavedImage::open(&path).unwrap().layers(directory.path(), &mut cleanups).unwrap();
+        let names: Vec<String> = layers
+            .iter()
+            .map(|layer| {
+                let RootLayer::Tar { path, offset } = layer else { panic!() };
+                let mut name = String::new();
+                let read = |entry: crate::base::untar::TarEntry| {
+                    name = entry.path.display().to_string();
+                    Ok(())
+                };
+                read_tar(&File::open(path).unwrap(), *offset, read).unwrap();
+                name
+            })
+            .collect();
+        assert_eq!(names, ["one", "one", "two"]);
+        drop(cleanups);
+        assert!(!directory.path().join("layer-2.tar").exists());
     }
 
     #[test]

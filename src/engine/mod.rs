@@ -296,6 +296,19 @@ pub fn find(choice: EngineChoice, environment: &Environment) -> Result<Box<dyn E
     Err(EngineError::NoneUsable { tried })
 }
 
+/// What each engine is, for people: its name, and its version or why it cannot be used.
+pub fn survey(environment: &Environment) -> Vec<(String, String)> {
+    let choices = [("buildah", EngineChoice::Buildah), ("docker", EngineChoice::Docker)];
+    let look = |(name, choice): (&str, EngineChoice)| {
+        let found = match find(choice, environment) {
+            Ok(engine) => format!("{} ({})", engine.version(), engine.flavour()),
+            Err(error) => error.evidence().first().map_or_else(|| error.to_string(), |why| why.trim().to_owned()),
+        };
+        (name.to_owned(), found)
+    };
+    choices.into_iter().map(look).collect()
+}
+
 /// What a program said last, as one line.
 fn last_words(error: &ProcessError) -> String {
     match error.evidence().last() {

@@ -63,6 +63,13 @@ pub struct FileDifference {
     pub differences: Vec<Difference>,
 }
 
+impl std::fmt::Display for FileDifference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
+        write!(formatter, "/{}  {}", self.path.display(), words.join(", "))
+    }
+}
+
 /// Names the paths of two images that differ, sorted; none when only the configs differ.
 ///
 /// # Errors

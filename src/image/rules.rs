@@ -43,6 +43,7 @@ struct Rule {
 enum Action {
     Remove(Pattern),
     Force(PathBuf, Entry),
+    Ensure(PathBuf, u32),
 }
 
 /// The file as it is written.
@@ -53,6 +54,7 @@ struct RulesFile {
     file: Vec<RuleText>,
     link: Vec<RuleText>,
     directory: Vec<RuleText>,
+    ensure: Vec<RuleText>,
 }
 
 #[derive(Deserialize)]
@@ -82,11 +84,12 @@ impl Rules {
 
     fn parse(text: &str) -> Result<Self, SealError> {
         let file: RulesFile = toml::from_str(text).map_err(|error| SealError::Rules { what: error.to_string() })?;
-        let groups: [(Vec<RuleText>, Reader); 4] = [
+        let groups: [(Vec<RuleText>, Reader); 5] = [
             (file.remove, RuleText::remove),
             (file.file, RuleText::force_file),
             (file.link, RuleText::force_link),
             (file.directory, RuleText::force_directory),
+            (file.ensure, RuleText::ensure),
         ];
         let mut rules = Vec::new();
         for (group, read) in groups {
@@ -120,6 +123,11 @@ impl Rules {
                     }
                     tree.insert_with_parents(path, entry.clone());
                 }
+                Action::Ensure(path, mode) => {
+                    if tree.get(path).is_none() {
+                        tree.insert_with_parents(path, Entry::directory(*mode));
+                    }
+                }
             }
         }
         scrubbed
@@ -147,6 +155,11 @@ impl RuleText {
     fn force_directory(&self) -> Option<Action> {
         let bare = self.content.is_none() && self.target.is_none();
         Some(self.force(Entry::directory(self.mode().filter(|_| bare)?)))
+    }
+
+    fn ensure(&self) -> Option<Action> {
+        let bare = self.content.is_none() && self.target.is_none();
+        Some(Action::Ensure(PathBuf::from(&self.path), self.mode().filter(|_| bare)?))
     }
 
     fn force(&self, entry: Entry) -> Action {
@@ -241,7 +254,10 @@ mod tests {
         let rules = Rules::built_in().unwrap();
         assert!(rules.rules.len() > 30);
         for rule in &rules.rules {
-            let mut tree = tree_of(&[&rule.example, &rule.spared]);
+            let mut tree = match rule.action {
+                Action::Ensure(..) => tree_of(&[&rule.spared]),
+                _ => tree_of(&[&rule.example, &rule.spared]),
+            };
             let alone = Rules {
                 rules: vec![Rule {
                     reason: String::new(),
@@ -261,6 +277,11 @@ mod tests {
                 Action::Force(_, entry) => {
                     assert!(entry.is_directory() && tree.get(&rule.example).is_none(), "{name} stays");
                 }
+                Action::Ensure(path, mode) => {
+                    let mut empty = Tree::default();
+                    alone.apply(&mut empty);
+                    assert_eq!(empty.get(path).map(|entry| entry.meta.mode), Some(*mode));
+                }
             }
             assert!(!rule.reason.is_empty());
         }
@@ -271,6 +292,7 @@ mod tests {
             match self {
                 Self::Remove(pattern) => Self::Remove(Pattern(pattern.0.clone())),
                 Self::Force(path, entry) => Self::Force(path.clone(), entry.clone()),
+                Self::Ensure(path, mode) => Self::Ensure(path.clone(), *mode),
             }
         }
     }
@@ -289,7 +311,7 @@ mod tests {
     #[test]
     fn rules_are_read_strictly() {
         let rule = "[[remove]]\npath = \"a\"\nreason = \"r\"\nexample = \"a\"\nspared = \"b\"\n";
-        let whole = format!("file = []\nlink = []\ndirectory = []\n{rule}");
+        let whole = format!("file = []\nlink = []\ndirectory = []\nensure = []\n{rule}");
         assert!(Rules::parse(&whole).is_ok());
         assert!(Rules::parse(&format!("{whole}why = \"x\"\n")).is_err());
         assert!(Rules::parse(&format!("{whole}mode = \"644\"\n")).is_err());

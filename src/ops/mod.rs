@@ -1,1 +1,25 @@
-//! Not written yet.
+//! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
+
+mod build;
+mod context;
+mod error;
+mod fetch;
+mod info;
+mod init;
+mod list;
+mod render;
+mod session;
+mod store;
+mod update;
+
+pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
+pub use context::{ContextOutcome, context};
+pub use error::OpsError;
+pub use fetch::{FetchReport, fetch};
+pub use info::{InfoOutcome, info};
+pub use init::{InitOutcome, init};
+pub use list::{ListOutcome, ListedPin, list};
+pub use render::render;
+pub use session::{Paths, Session, SessionOptions};
+pub use store::{Repair, StoreSize, StoreVerification, store_size, store_verify};
+pub use update::{UpdateMode, UpdateOutcome, check, update};

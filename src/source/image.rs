@@ -185,9 +185,9 @@ fn login_in(settings: &Value, host: &str) -> Option<String> {
 fn ask_helper(name: &str, server: &str) -> Option<String> {
     let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     let answer = is_plain.then(|| {
-        Invocation::new(format!("docker-credential-{name}"))
-            .arg("get")
-            .input(server)
+        // The shell gives it the server's name on standard input.
+        Invocation::new("sh")
+            .args(["-c", "printf %s \"$2\" | \"$1\" get", "sh", &format!("docker-credential-{name}"), server])
             .limit(Duration::from_secs(20))
             .run()
             .map_err(|error| tracing::debug!("{error}"))

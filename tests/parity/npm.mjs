@@ -3,7 +3,8 @@
 //     node npm.mjs local|global NODE_VERSION NAME=RANGE...
 //
 // Prints a JSON object: place below the root → { name, version, integrity }, for what would be installed on linux/x64 with
-// glibc, extraneous ones included (npm installs them). What a tarball brings along in its own node_modules is not in it. Registry and cache are npm's own settings.
+// glibc, extraneous packages included, since npm installs them. What a tarball brings along in its own node_modules is not
+// in it. Registry and cache are npm's own settings.
 import { createRequire } from 'node:module'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -9,26 +9,22 @@
 //! The index is the one that pip itself would ask: PIP_INDEX_URL, or the default that `pip install --help` prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/pip_parity.rs"]
+mod pip_parity;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oclock::assemble::pip::{VenvSpec, write_environment};
 use oclock::base::explain::Explain;
 use oclock::base::http::{HttpClient, HttpOptions, Request};
-use oclock::base::progress::Progress;
 use oclock::base::tar::TarWriter;
 use oclock::lock::PipPin;
-use oclock::manifest::{PipSection, SourceKind};
-use oclock::model::{Platform, SourceName};
-use oclock::resolve::pip::{PipError, PipRequest, locate, resolve};
-use oclock::source::Source;
+use oclock::resolve::pip::{PipError, locate};
 use oclock::store::Store;
-
-const PYTHON: &str = "3.13.5";
-const LIMIT: Duration = Duration::from_secs(60);
+use pip_parity::{LIMIT, PYTHON, index, judge, ours, uv, versions};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -126,6 +122,7 @@ fn print_error(error: &PipError) {
 
 fn compare(runtime: &tokio::runtime::Runtime, corpus: &Path, names: &[&str]) {
     let text = std::fs::read_to_string(corpus).unwrap();
+    let program = std::env::var("UV").unwrap_or_else(|_| "uv".to_owned());
     let (mut same, mut all) = (0, 0);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((name, request)) = line.split_once('|') else { continue };
@@ -133,13 +130,13 @@ fn compare(runtime: &tokio::runtime::Runtime, corpus: &Path, names: &[&str]) {
             continue;
         }
         let request: Vec<&str> = request.split_whitespace().collect();
-        let cold = tempfile::tempdir().unwrap();
+        let (cold, uv_cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let started = Instant::now();
         let mine = ours(runtime, &request, &Store::open(cold.path()).unwrap());
         let seconds = started.elapsed().as_secs_f64();
         let mine = mine.map(|pins| versions(&pins));
         let started = Instant::now();
-        let theirs = uv(&request);
+        let theirs = uv(Path::new(&program), uv_cache.path(), LIMIT, &request);
         let verdict = judge(&mine, &theirs);
         all += 1;
         same += usize::from(verdict.is_none());
@@ -156,123 +153,6 @@ fn compare(runtime: &tokio::runtime::Runtime, corpus: &Path, names: &[&str]) {
     println!("{same} of {all} like uv");
 }
 
-fn judge(
-    mine: &Result<BTreeMap<String, String>, PipError>,
-    theirs: &Result<BTreeMap<String, String>, String>,
-) -> Option<Vec<String>> {
-    match (mine, theirs) {
-        (Ok(mine), Ok(theirs)) if mine == theirs => None,
-        (Err(_), Err(uv)) if !uv.contains("time limit") => None,
-        (Err(mine), Err(uv)) => Some(vec![format!("ours: {mine}"), format!("uv: {uv}")]),
-        (Err(error), Ok(theirs)) => {
-            let mut lines = vec![format!("ours: {error}; uv has {} packages", theirs.len())];
-            lines.extend(error.evidence());
-            lines.extend(error.notes());
-            Some(lines)
-        }
-        (Ok(_), Err(error)) => Some(vec![format!("uv: {}", error.lines().take(6).collect::<Vec<_>>().join(" / "))]),
-        (Ok(mine), Ok(theirs)) => {
-            let names: std::collections::BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
-            let differing = names.into_iter().filter(|name| mine.get(*name) != theirs.get(*name));
-            Some(
-                differing.map(|name| format!("{name}: ours {:?}, uv {:?}", mine.get(name), theirs.get(name))).collect(),
-            )
-        }
-    }
-}
-
-fn versions(pins: &[PipPin]) -> BTreeMap<String, String> {
-    pins.iter().map(|pin| (pin.name.to_string(), pin.version.to_string())).collect()
-}
-
 fn store() -> Store {
     Store::open(std::env::temp_dir().join("oclock-parity-pip")).unwrap()
-}
-
-fn section(request: &[&str]) -> PipSection {
-    let mut section = PipSection { path: "/opt/venv".to_owned(), ..PipSection::default() };
-    let mut rest = request.iter();
-    while let Some(text) = rest.next() {
-        match *text {
-            "-c" => section.constraints.extend(rest.next().map(|text| (*text).to_owned())),
-            text => section.packages.push(text.to_owned()),
-        }
-    }
-    section
-}
-
-fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) -> Result<Vec<PipPin>, PipError> {
-    let section = section(request);
-    let request =
-        PipRequest { platform: Platform::LINUX_AMD64, section: &section, python_version: PYTHON, glibc: (2, 41) };
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
-    let source = index();
-    runtime.block_on(async {
-        let (sources, progress) = ([&source], Progress::hidden());
-        let work = resolve(&request, &sources, &http, store, &progress);
-        match tokio::time::timeout(LIMIT, work).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(PipError::NoSolution { facts: vec!["ran into the time limit".to_owned()], notes: Vec::new() })
-            }
-        }
-    })
-}
-
-/// The index that pip on this machine asks.
-fn index() -> Source {
-    let url = std::env::var("PIP_INDEX_URL").ok().unwrap_or_else(|| {
-        let help =
-            Command::new("python3").args(["-m", "pip", "install", "--help"]).env("COLUMNS", "500").output().unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
-        let after = help.split("--index-url").nth(1).unwrap().split("(default").nth(1).unwrap();
-        after.trim().split(')').next().unwrap().to_owned()
-    });
-    let url = url::Url::parse(&format!("{}/", url.trim_end_matches('/'))).unwrap();
-    Source {
-        name: SourceName::parse("pypi").unwrap(),
-        kind: SourceKind::Pip,
-        url,
-        mirrors: Vec::new(),
-        authorization: None,
-        packages: Vec::new(),
-        suites: Vec::new(),
-        components: Vec::new(),
-        signed_by: None,
-        found_in: "pip".to_owned(),
-    }
-}
-
-fn uv(request: &[&str]) -> Result<BTreeMap<String, String>, String> {
-    let directory = tempfile::tempdir().unwrap();
-    let section = section(request);
-    let write = |name: &str, lines: &[String]| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, lines.join("\n")).unwrap();
-        path
-    };
-    let (input, limits) = (write("in.txt", &section.packages), write("limits.txt", &section.constraints));
-    let uv = std::env::var("UV").unwrap_or_else(|_| "uv".to_owned());
-    let output = Command::new("timeout")
-        .arg(LIMIT.as_secs().to_string())
-        .args([&uv, "pip", "compile", "--no-cache", "--no-header", "--no-annotate", "--only-binary", ":all:", "-q"])
-        .args(["--python-platform", "x86_64-manylinux_2_40", "--python-version", PYTHON])
-        .arg("--constraints")
-        .arg(limits)
-        .arg(input)
-        .env_remove("PIP_FIND_LINKS")
-        .output()
-        .unwrap();
-    if output.status.code() == Some(124) {
-        return Err("time limit".to_owned());
-    }
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    }
-    let text = String::from_utf8(output.stdout).unwrap();
-    Ok(text
-        .lines()
-        .filter_map(|line| line.trim().split_once("=="))
-        .map(|(name, version)| (name.to_owned(), version.split([' ', ';']).next().unwrap().to_owned()))
-        .collect())
 }

@@ -1,6 +1,8 @@
 //! Unpacks `.deb` files given on the command line as `oclock build` would, for comparison with dpkg:
 //! `unpack_set STORE OUT.tar EPOCH FILE.deb...` (needs `dpkg-deb`).
 
+#![allow(clippy::unwrap_used, reason = "a program for developers")]
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! Wheels made up for tests, and an index on loopback that serves them.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};

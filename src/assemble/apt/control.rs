@@ -93,11 +93,15 @@ impl Paragraph {
                 if !names.insert(name.to_ascii_lowercase()) {
                     return Err(format!("field `{name}` is there twice"));
                 }
-                current.fields.push((name.to_owned(), value.trim().to_owned()));
+                // White space at the end of a value goes, but not that before a continuation line: so does dpkg.
+                current.fields.push((name.to_owned(), value.trim_start().to_owned()));
             }
         }
         if !current.fields.is_empty() {
             paragraphs.push(current);
+        }
+        for (_, value) in paragraphs.iter_mut().flat_map(|paragraph| &mut paragraph.fields) {
+            value.truncate(value.trim_end().len());
         }
         Ok(paragraphs)
     }
@@ -187,13 +191,13 @@ mod tests {
 
     #[test]
     fn a_stanza_has_dpkgs_order() {
-        let text = "package: a\nVersion: 1\nX-Own: x\nArchitecture: all\nDepends: b (>= 1), c | d\nDescription: one\n two\n .\n";
+        let text = "package: a\nVersion: 1\nX-Own: x \nArchitecture: all\nDepends: b (>= 1), c | d\nDescription: one \n two\n .\n";
         let paragraph = &Paragraph::parse_all(text).unwrap()[0];
         let conffiles = Conffile::parse_all("/etc/a\nremove-on-upgrade /etc/b\n").unwrap();
         assert_eq!(
             paragraph.render_status("install ok unpacked", &conffiles),
             "Package: a\nStatus: install ok unpacked\nArchitecture: all\nVersion: 1\nDepends: b (>= 1), c | d\n\
-             Conffiles:\n /etc/a newconffile\n /etc/b newconffile remove-on-upgrade\nDescription: one\n two\n .\nX-Own: x\n"
+             Conffiles:\n /etc/a newconffile\n /etc/b newconffile remove-on-upgrade\nDescription: one \n two\n .\nX-Own: x\n"
         );
     }
 

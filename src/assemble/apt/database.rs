@@ -34,20 +34,23 @@ pub(super) fn put_database(
         let mut list = known.list.join(&b'\n');
         list.push(b'\n');
         stanzas.insert((deb.name.as_str(), deb.architecture.as_str()), stanza);
+        let sums = known.md5sums.clone();
         let id = deb.id();
         tree.put_file(&format!("var/lib/dpkg/info/{id}.list"), 0o644, list);
+        if let Some(sums) = sums {
+            tree.put_file(&format!("var/lib/dpkg/info/{id}.md5sums"), 0o644, sums);
+        }
         for (name, file) in deb.files.iter().filter(|(name, _)| *name != "control") {
             tree.put_file(&format!("var/lib/dpkg/info/{id}.{name}"), file.mode & 0o777, file.bytes.clone());
         }
     }
-    let stanzas: Vec<String> = stanzas.into_values().collect();
+    let stanzas: String = stanzas.into_values().map(|stanza| stanza + "\n").collect();
     let status = match base {
-        Some(base) => format!("{}\n\n{}", base.status.trim_end(), stanzas.join("\n")),
-        None => stanzas.join("\n"),
+        Some(base) => format!("{}\n\n{stanzas}", base.status.trim_end()),
+        None => stanzas,
     };
     tree.put_file("var/lib/dpkg/status", 0o644, status.into_bytes());
     if base.is_none() {
-        tree.put_file("var/lib/dpkg/available", 0o644, Vec::new());
         tree.put_file("var/lib/dpkg/info/format", 0o644, b"1\n".to_vec());
     }
     put_triggers(tree, unpacked, base)

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use ::tar::EntryType;
+use md5::Digest as _;
 
 use super::control::{Conffile, Paragraph};
 use super::error::AptAssembleError;
@@ -30,6 +31,8 @@ pub(super) struct Deb {
     pub conffiles: Vec<Conffile>,
     /// Its members in the order in which dpkg unpacks them: symbolic links last (dpkg, lib/dpkg/tarfn.c).
     pub members: Vec<Member>,
+    /// The MD5 of each file by its path, when the package brings no `md5sums` of its own: dpkg then writes them itself.
+    pub md5sums: Option<BTreeMap<Vec<u8>, String>>,
 }
 
 /// A control file such as `postinst`.
@@ -127,7 +130,7 @@ impl Deb {
         let mut file = store.open_blob(&pin.artifact.sha256).map_err(|source| AptAssembleError::Store {
             package: pin.name.clone(),
             version: pin.version.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let (control, data) = find_parts(&mut file).map_err(invalid)?;
         let files = read_control(part(&mut file, &control).map_err(invalid)?).map_err(invalid)?;
@@ -145,8 +148,9 @@ impl Deb {
             version: field("Version"),
             architecture: field("Architecture"),
             control: paragraph,
-            files,
             conffiles,
+            md5sums: if files.contains_key("md5sums") { None } else { Some(md5sums(&members).map_err(invalid)?) },
+            files,
             members,
         })
     }
@@ -260,6 +264,30 @@ fn read_members(reader: impl Read + Send, spool: &mut Spool) -> Result<Vec<Membe
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| error.to_string())?;
     members.append(&mut symlinks);
     Ok(members)
+}
+
+fn md5sums(members: &[Member]) -> Result<BTreeMap<Vec<u8>, String>, Flaw> {
+    let mut sums: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    for member in members {
+        let sum = match &member.kind {
+            MemberKind::File(extent) => {
+                let mut hasher = md5::Md5::new();
+                let mut reader = extent.reader();
+                let mut buffer = vec![0; 128 << 10];
+                loop {
+                    match reader.read(&mut buffer).map_err(|error| error.to_string())? {
+                        0 => break,
+                        length => hasher.update(&buffer[..length]),
+                    }
+                }
+                Some(hex::encode(hasher.finalize()))
+            }
+            MemberKind::HardLink(target) => sums.get(target).cloned(),
+            MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Fifo => None,
+        };
+        sums.extend(sum.map(|sum| (member.path.clone(), sum)));
+    }
+    Ok(sums)
 }
 
 fn read_member(mut entry: ::tar::Entry<'_, impl Read>, spool: &mut Spool) -> Result<Member, Flaw> {

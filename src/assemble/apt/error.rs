@@ -20,7 +20,7 @@ pub enum AptAssembleError {
         version: PackageVersion,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The bytes are those that were locked, but they are no Debian package.
     #[error("`apt:{package} {version}` is no valid Debian package: {}", sanitize(why))]

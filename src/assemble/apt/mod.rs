@@ -277,7 +277,7 @@ fn write_deferred<W: Write>(
     let mut blob = store.open_blob(&pin.artifact.sha256).map_err(|source| AptAssembleError::Store {
         package: pin.name.clone(),
         version: pin.version.clone(),
-        source,
+        source: Box::new(source),
     })?;
     let failed = |source| AptAssembleError::Write { source };
     let size = blob.metadata().map_err(failed)?.len();

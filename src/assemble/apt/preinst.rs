@@ -1,8 +1,9 @@
-//! What preinst scripts do that must happen before unpacking: diversions of files that some package brings.
+//! What preinst scripts do that must happen before unpacking: diversions of files that some package brings, and looks at
+//! paths that the package itself brings.
 //!
-//! Packages are unpacked by oclock before any script runs, so a diversion comes too late for what is already there. A
-//! package whose preinst diverts a path that a package of the set brings is therefore left to dpkg itself. This module
-//! reads shell text without running it; what it cannot follow it takes for the worst.
+//! Packages are unpacked by oclock before any script runs, so a diversion comes too late for what is already there, and a
+//! script that asks whether its own files are there would get another answer. Such a package is left to dpkg itself. This
+//! module reads shell text without running it; what it cannot follow in a diversion it takes for the worst.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,9 @@ pub(super) fn deferred(debs: &[Deb], essential: &BTreeSet<usize>) -> BTreeSet<us
     let mut deferred = BTreeSet::new();
     for (index, deb) in debs.iter().enumerate().filter(|(index, _)| !essential.contains(index)) {
         let Some(script) = deb.files.get("preinst") else { continue };
+        if names_own_path(debs, index, &script.bytes) {
+            deferred.insert(index);
+        }
         for diverting in diversions(&script.bytes) {
             let keeper = diverting.package.as_deref().unwrap_or(&deb.name);
             // A renaming diversion moves what is there, whoever brought it; a plain one is only seen by later unpacking.
@@ -42,6 +46,65 @@ pub(super) fn deferred(debs: &[Deb], essential: &BTreeSet<usize>) -> BTreeSet<us
         }
     }
     deferred
+}
+
+/// Whether a script names a path that only its own package brings. A configuration file does not count: it is set aside
+/// under another name until the package is configured, so the script finds what dpkg would let it find.
+fn names_own_path(debs: &[Deb], index: usize, script: &[u8]) -> bool {
+    let named = paths(script);
+    let conffiles: BTreeSet<&[u8]> = debs[index].conffiles.iter().map(|conffile| conffile.path.as_bytes()).collect();
+    let own = debs[index].members.iter().filter(|member| {
+        let path = [b"/", member.path.as_slice()].concat();
+        named.contains(&path) && !conffiles.contains(path.as_slice())
+    });
+    let brings = |deb: &Deb, path: &[u8]| deb.members.iter().any(|member| member.path == path);
+    let others = || debs.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, deb)| deb);
+    own.into_iter().any(|member| {
+        !matches!(member.kind, MemberKind::Directory) || !others().any(|other| brings(other, &member.path))
+    })
+}
+
+/// The absolute paths among the words of a script, as far as they can be told without running it.
+fn paths(script: &[u8]) -> BTreeSet<Vec<u8>> {
+    let text = String::from_utf8_lossy(script);
+    let commands = commands(&text);
+    let variables = variables(&commands);
+    // The helper does nothing without an old version of the package.
+    let commands = without_upgrades(&commands).into_iter().filter(|words| words[0] != "dpkg-maintscript-helper");
+    let words = commands.flatten().map(|word| word.split_once('=').map_or(word.as_str(), |(_, value)| value));
+    words
+        .filter(|word| word.starts_with(['/', '$']))
+        .flat_map(|word| expand(word, &variables))
+        .filter(|path| path.starts_with('/'))
+        .map(|path| path.trim_end_matches('/').as_bytes().to_vec())
+        .collect()
+}
+
+/// Leaves out what is inside `if [ "$1" = upgrade ] … then`, up to its `else` or `fi`: nothing is upgraded here.
+fn without_upgrades(commands: &[Vec<String>]) -> Vec<&Vec<String>> {
+    let mut kept = Vec::new();
+    let mut depth = 0_usize;
+    let mut skipped_from = None;
+    for (index, words) in commands.iter().enumerate() {
+        if words[0] == "if" {
+            let mut condition = commands[index..].iter().take_while(|words| words[0] != "then").flatten();
+            let is_upgrade = words.windows(3).any(|three| three == ["$1", "=", "upgrade"]);
+            if skipped_from.is_none() && is_upgrade && !condition.any(|word| word == "install" || word == "-o") {
+                skipped_from = Some(depth);
+            }
+        }
+        depth += words.iter().filter(|word| *word == "if").count();
+        if skipped_from.is_none() {
+            kept.push(words);
+        }
+        depth = depth.saturating_sub(words.iter().filter(|word| *word == "fi").count());
+        let is_else =
+            matches!(words[0].as_str(), "else" | "elif") && skipped_from.is_some_and(|from| depth == from + 1);
+        if is_else || skipped_from.is_some_and(|from| depth <= from) {
+            skipped_from = None;
+        }
+    }
+    kept
 }
 
 fn bringers<'a>(debs: &'a [Deb], pattern: &'a str) -> impl Iterator<Item = usize> + 'a {
@@ -200,6 +263,20 @@ mod tests {
         assert_eq!(diversions(b"\x7fELF dpkg-divert")[0].pattern, "*");
         assert_eq!(diversions(b"#!/usr/bin/perl\nsystem('dpkg-divert --add /x')")[0].pattern, "*");
         assert!(diversions(b"\x7fELF").is_empty());
+    }
+
+    #[test]
+    fn only_what_an_installation_does_is_looked_at() {
+        let named = |script: &str| {
+            paths(script.as_bytes()).into_iter().map(|path| String::from_utf8(path).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            named("if test \"$1\" = upgrade &&\n test -L /a; then\n if x; then rm /b; fi\n rm /c\nfi\nrm /d"),
+            ["/d"]
+        );
+        assert_eq!(named("if [ \"$1\" = upgrade ]; then rm /a; else\n rm /b\nfi"), ["/b"]);
+        assert_eq!(named("if [ \"$1\" = upgrade ] || [ \"$1\" = install ]; then rm /a; fi"), ["/a"]);
+        assert_eq!(named("dpkg-maintscript-helper rm_conffile /a 1 -- \"$@\"\n[ -d $DPKG_ROOT/e/ ]"), ["/e"]);
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub(super) struct Unpacked {
     in_base: bool,
     /// The lines of its `.list`, each with a slash in front.
     pub list: Vec<Vec<u8>>,
+    /// The `.md5sums` that dpkg makes of what it unpacks, where the package brings none.
+    pub md5sums: Option<Vec<u8>>,
     pub conffiles: Vec<Conffile>,
 }
 
@@ -131,6 +133,7 @@ impl Tree {
                 replaces,
                 in_base: true,
                 list: Vec::new(),
+                md5sums: None,
                 conffiles: Vec::new(),
             });
         }
@@ -146,6 +149,7 @@ impl Tree {
             replaces: deb.control.relations("Replaces").into_iter().flatten().collect(),
             in_base: false,
             list: Vec::new(),
+            md5sums: None,
             conffiles: deb.conffiles.clone(),
         });
         let conffiles: BTreeSet<&[u8]> = deb
@@ -162,6 +166,8 @@ impl Tree {
                 parents.clear();
             }
         }
+        let unpacked = &mut self.packages[index];
+        unpacked.md5sums = deb.md5sums.as_ref().map(|sums| render_md5sums(sums, &unpacked.list));
         Ok(index)
     }
 
@@ -448,6 +454,12 @@ impl Tree {
 
 fn replaces(new: &Unpacked, old: &Unpacked) -> bool {
     new.replaces.iter().any(|relation| relation.is_met_by(&old.name, &old.version))
+}
+
+fn render_md5sums(sums: &BTreeMap<Vec<u8>, String>, list: &[Vec<u8>]) -> Vec<u8> {
+    let paths = list.iter().filter_map(|line| line.strip_prefix(b"/"));
+    let lines = paths.filter_map(|path| Some([sums.get(path)?.as_bytes(), b"  ", path, b"\n"].concat()));
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {

@@ -18,13 +18,16 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::graph::Installed;
-use self::package::{Content, EntryError, Next, Package, each_entry, join};
+use self::package::{Content, EntryError, Next, Package, bytes_of, each_entry, join};
 use crate::base::tar::{TarMeta, TarWriter};
 use crate::lock::NpmPin;
 use crate::manifest::NpmSection;
 use crate::model::{PackageName, Sha256};
 use crate::resolve::npm::{INSTALL_EVENTS, compare_names, install_scripts};
 use crate::store::Store;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::NpmAssembleError;
 
@@ -97,6 +100,8 @@ struct Root<'a> {
     installed: BTreeMap<String, Installed>,
     commands: Vec<Link>,
     scripts: Vec<NpmScript>,
+    /// Files that tarballs bring into a `node_modules/.bin`: npm's own links go over them.
+    binaries: BTreeMap<String, (u32, Vec<u8>)>,
 }
 
 /// A link to be made: where, and to which file.
@@ -117,8 +122,8 @@ impl Root<'_> {
     }
 
     fn new(directory: String, prefix: String, is_global: bool) -> Self {
-        let (places, installed, commands, scripts) = Default::default();
-        Self { directory, is_global, prefix, places, installed, commands, scripts }
+        let (places, installed, commands, scripts, binaries) = Default::default();
+        Self { directory, is_global, prefix, places, installed, commands, scripts, binaries }
     }
 
     /// A place below this root: `node_modules/a`.
@@ -198,6 +203,9 @@ impl<W: Write> Layer<'_, W> {
             let path = format!("{place}/{path}");
             let meta = TarMeta::root(file.mode);
             match &file.content {
+                _ if path.contains("/node_modules/.bin/") => {
+                    root.binaries.insert(path, (file.mode, bytes_of(file, pin, self.store)?));
+                }
                 Content::Held(bytes) => self.file(&path, &meta, bytes)?,
                 Content::Entry(number) => {
                     self.parents(&path)?;
@@ -263,6 +271,10 @@ impl<W: Write> Layer<'_, W> {
             if root.order(&link.location, &first.location).is_lt() {
                 *first = link;
             }
+        }
+        let is_covered = |path: &str| made.keys().any(|link| path == *link || path.starts_with(&format!("{link}/")));
+        for (path, (mode, bytes)) in root.binaries.iter().filter(|(path, _)| !is_covered(path)) {
+            self.file(path, &TarMeta::root(*mode), bytes)?;
         }
         for (path, link) in made {
             self.parents(path)?;

@@ -10,9 +10,10 @@ use serde_json::Value;
 use tar::EntryType;
 
 use super::error::NpmAssembleError;
+use super::links;
 use crate::base::archive::decompress;
 use crate::lock::NpmPin;
-use crate::resolve::npm::HasBinding;
+use crate::resolve::npm::{HasBinding, claimed_identity};
 use crate::store::Store;
 
 /// Files up to this size are kept in memory while their package is written.
@@ -62,13 +63,14 @@ impl Package {
         let mut package = Self { label: label.clone(), ..Self::default() };
         let mut reader = Reader { ignores: BTreeSet::new(), held: 0 };
         each_entry(pin, store, |number, entry| reader.take(&mut package, number, entry))?;
-        let own = package.manifests.get("").and_then(|manifest| {
-            Some(format!("{}@{}", manifest.get("name")?.as_str()?, manifest.get("version")?.as_str()?))
-        });
-        match own {
-            Some(found) if is_same_package(&found, &label) => Ok(package),
-            found => Err(NpmAssembleError::WrongPackage { package: label, found: found.unwrap_or_default() }),
+        let found = package.manifests.get("").map(claimed_identity).unwrap_or_default();
+        if Some(found.as_str()) != label.split('+').next() {
+            return Err(NpmAssembleError::WrongPackage { package: label, found });
         }
+        if let Some(manifest) = package.manifests.get_mut("") {
+            links::expand_directory(manifest, package.files.keys().map(String::as_str));
+        }
+        Ok(package)
     }
 
     /// Whether `directory` (relative, `""` for the package itself) has a `binding.gyp`.
@@ -88,10 +90,7 @@ impl Package {
             Content::Entry(number) => read_entry(pin, store, *number, SHEBANG_WINDOW as u64)?,
         };
         let Some(at) = windows_line_end(&start) else { return Ok(()) };
-        let mut bytes = match &file.content {
-            Content::Held(bytes) => bytes.clone(),
-            Content::Entry(number) => read_entry(pin, store, *number, u64::MAX)?,
-        };
+        let mut bytes = bytes_of(file, pin, store)?;
         bytes.remove(at);
         let text = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
         file.size = text.len() as u64;
@@ -100,10 +99,12 @@ impl Package {
     }
 }
 
-/// Versions are compared without build metadata, which registries drop.
-fn is_same_package(found: &str, expected: &str) -> bool {
-    let clean = |text: &str| text.split('+').next().unwrap_or(text).replace("@v", "@").trim().to_owned();
-    clean(found) == clean(expected)
+/// All bytes of a file.
+pub(super) fn bytes_of(file: &PackageFile, pin: &NpmPin, store: &Store) -> Result<Vec<u8>, NpmAssembleError> {
+    match &file.content {
+        Content::Held(bytes) => Ok(bytes.clone()),
+        Content::Entry(number) => read_entry(pin, store, *number, u64::MAX),
+    }
 }
 
 /// Where `\r` ends the first line of a script.

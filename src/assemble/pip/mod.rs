@@ -25,6 +25,9 @@ use environment::Layout;
 use tree::Tree;
 use wheel::Wheel;
 
+/// How many wheels are opened ahead of the one that is being written.
+const WHEELS_AHEAD: usize = 4;
+
 /// Where the environment is and which interpreter it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct VenvSpec<'a> {
@@ -66,9 +69,30 @@ pub fn write_environment<W: Write>(
     if let Some(twice) = pins.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(PipAssembleError::Twice { name: twice[0].name.clone() });
     }
-    for pin in pins {
-        let asked = pin.required_by.iter().any(|by| by == MANIFEST);
-        Wheel::open(pin, store)?.install(&layout, asked, &mut tree)?;
-    }
+    install(&pins, store, &layout, &mut tree)?;
     Ok(PipTree { roots: vec![layout.root.clone()], compile: environment::compile_command(&layout) })
+}
+
+/// Installs wheels in order, while a second thread opens the next ones, which means hashing all their bytes.
+fn install<W: Write>(
+    pins: &[&PipPin],
+    store: &Store,
+    layout: &Layout,
+    tree: &mut Tree<'_, W>,
+) -> Result<(), PipAssembleError> {
+    std::thread::scope(|scope| {
+        let (sender, opened) = std::sync::mpsc::sync_channel(WHEELS_AHEAD);
+        scope.spawn(move || {
+            for pin in pins {
+                if sender.send((pin, Wheel::open(pin, store))).is_err() {
+                    break;
+                }
+            }
+        });
+        for (pin, wheel) in opened {
+            let asked = pin.required_by.iter().any(|by| by == MANIFEST);
+            wheel?.install(layout, asked, tree)?;
+        }
+        Ok(())
+    })
 }

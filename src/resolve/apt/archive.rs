@@ -4,14 +4,14 @@
 
 use std::io::{Read, Write};
 
-use super::control;
+use super::control::Reduced;
 use super::error::AptError;
 use super::release::{Listed, Release};
 use super::signature::Keyring;
 use crate::base::archive::decompress;
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::lock::ArchivePin;
-use crate::model::{Artifact, ArtifactPath, Hasher, Sha256};
+use crate::model::{Artifact, ArtifactPath, Hasher, Sha256, SourceName};
 use crate::source::Source;
 use crate::store::Store;
 
@@ -19,8 +19,10 @@ use crate::store::Store;
 const RELEASE_LIMIT: u64 = 16 << 20;
 /// The most that a Packages file may unpack to, in bytes.
 const INDEX_LIMIT: u64 = 1 << 30;
-/// The memo of reduced indexes; the number rises when what is kept of a stanza changes.
-const MEMO: &str = "apt-index-1";
+/// The memo of reduced indexes.
+const MEMO: &str = "apt-index";
+/// Rises when what is kept of a Packages file changes.
+const MEMO_FORMAT: &str = "2";
 
 /// A suite that was fetched and verified.
 #[derive(Clone, Debug)]
@@ -29,8 +31,8 @@ pub(super) struct Archive {
     pub(super) pin: ArchivePin,
     /// The names it goes by: its Suite and its Codename.
     pub(super) release: Release,
-    /// The stanzas of its Packages files, with nothing but the fields that are read.
-    pub(super) texts: Vec<String>,
+    /// Its Packages files.
+    pub(super) indexes: Vec<Reduced>,
 }
 
 /// What is asked of a source.
@@ -49,10 +51,10 @@ impl SuiteRequest<'_> {
         let name = &self.source.name;
         let path = release_path(self.suite);
         let answer = fetch_from_any(self.source, http, &path, RELEASE_LIMIT).await;
-        let bytes = answer.map_err(|source| AptError::Fetch { name: name.clone(), path: path.clone(), source })?;
+        let bytes = answer.map_err(|error| unreachable_file(name, &path, error))?;
         let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
         let verified = self.keyring.verify(&bytes, self.now).map_err(signature)?;
-        let refused = |source| AptError::Release { name: name.clone(), path: path.clone(), source };
+        let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
         let release = Release::parse(&verified.text).map_err(refused)?;
         release.check(self.suite, self.now).map_err(refused)?;
         let mut wanted = Vec::new();
@@ -60,7 +62,7 @@ impl SuiteRequest<'_> {
             wanted.extend(release.indexes(component, self.architecture).map_err(refused)?);
         }
         let fetches = wanted.iter().map(|(below, listed)| self.fetch_index(&release, below, *listed, http, store));
-        let texts = futures::future::try_join_all(fetches).await?;
+        let reduced = futures::future::try_join_all(fetches).await?;
         let sha256 = store.add_blob(&bytes)?;
         let artifact = |path: &str, listed: Listed| artifact(self.source, path, listed);
         let mut indexes = wanted
@@ -76,7 +78,7 @@ impl SuiteRequest<'_> {
             in_release: artifact(&path, Listed { sha256, size: bytes.len() as u64 })?,
             indexes,
         };
-        Ok(Archive { pin, release, texts })
+        Ok(Archive { pin, release, indexes: reduced })
     }
 
     /// One Packages file, reduced: from the memo where its blob is at hand, fetched otherwise.
@@ -87,7 +89,7 @@ impl SuiteRequest<'_> {
         listed: Listed,
         http: &HttpClient,
         store: &Store,
-    ) -> Result<String, AptError> {
+    ) -> Result<Reduced, AptError> {
         let path = format!("dists/{}/{below}", self.suite);
         if !store.contains(&listed.sha256) {
             let bytes = self.fetch_listed(release, &path, listed, http).await?;
@@ -99,7 +101,8 @@ impl SuiteRequest<'_> {
             writer.commit(Some(&listed.sha256))?;
         }
         let (store, shown) = (store.clone(), path.clone());
-        let work = move || read_index(&store, &shown, listed);
+        let architecture = self.architecture;
+        let work = move || read_index(&store, &shown, listed, architecture);
         tokio::task::spawn_blocking(work).await.map_err(|_| AptError::Worker)?
     }
 
@@ -120,14 +123,18 @@ impl SuiteRequest<'_> {
         if release.by_hash && matches!(&answer, Err(error) if error.is_not_found()) {
             answer = fetch_from_any(self.source, http, path, listed.size).await;
         }
-        let bytes = answer.map_err(|source| AptError::Fetch { name: name.clone(), path: path.to_owned(), source })?;
+        let bytes = answer.map_err(|error| unreachable_file(name, path, error))?;
         let found = (Sha256::of(&bytes), bytes.len() as u64);
         if found != (listed.sha256, listed.size) {
-            let listed = (listed.sha256, listed.size);
+            let (listed, found) = (Box::new((listed.sha256, listed.size)), Box::new(found));
             return Err(AptError::OtherIndex { name: name.clone(), path: path.to_owned(), listed, found });
         }
         Ok(bytes)
     }
+}
+
+fn unreachable_file(name: &SourceName, path: &str, error: HttpError) -> AptError {
+    AptError::Fetch { name: name.clone(), path: path.to_owned(), source: Box::new(error) }
 }
 
 /// A suite's InRelease, below its source.
@@ -136,16 +143,19 @@ pub(super) fn release_path(suite: &str) -> String {
 }
 
 /// A Packages file of the store, unpacked and reduced; from the memo where there is one.
-fn read_index(store: &Store, path: &str, listed: Listed) -> Result<String, AptError> {
+fn read_index(store: &Store, path: &str, listed: Listed, architecture: &str) -> Result<Reduced, AptError> {
     let mut question = Hasher::default();
+    question.field(MEMO_FORMAT);
     question.field(listed.sha256.as_bytes());
+    question.field(architecture);
     let question = question.finish();
-    if let Some(text) = store.memo(MEMO, &question).and_then(|bytes| String::from_utf8(bytes).ok()) {
-        return Ok(text);
+    let kept = store.memo(MEMO, &question).and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some(reduced) = kept.and_then(Reduced::from_text) {
+        return Ok(reduced);
     }
-    let text = control::reduce(&unpack_index(store, path, listed)?);
-    store.set_memo(MEMO, &question, text.as_bytes())?;
-    Ok(text)
+    let reduced = Reduced::new(&unpack_index(store, path, listed)?, architecture);
+    store.set_memo(MEMO, &question, reduced.as_str().as_bytes())?;
+    Ok(reduced)
 }
 
 /// A Packages file of the store, verified and unpacked.

@@ -43,7 +43,7 @@ fn verify_archive(
     let name = &archive.source;
     let path = archive.in_release.path.to_string();
     let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
-    let refused = |source| AptError::Release { name: name.clone(), path: path.clone(), source };
+    let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
     let bundled;
     let keyring = match keyrings.get(name) {
         Some(keyring) => keyring,
@@ -56,7 +56,7 @@ fn verify_archive(
     let verified = keyring.verify(&bytes, archive.date).map_err(signature)?;
     let release = Release::parse(&verified.text).map_err(refused)?;
     release.check_suite(&archive.suite).map_err(refused)?;
-    let differs = |why: &str| AptError::BadIndex { path: path.clone(), why: why.to_owned() };
+    let differs = |why| AptError::OtherArchive { name: name.clone(), path: path.clone(), why };
     if release.date != archive.date {
         return Err(differs("its Date is not the one in the lock"));
     }
@@ -73,12 +73,13 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
         Some(listed) => Err(AptError::OtherIndex {
             name: archive.source.clone(),
             path: index.path.to_string(),
-            listed: (listed.sha256, listed.size),
-            found: (index.sha256, index.size),
+            listed: Box::new((listed.sha256, listed.size)),
+            found: Box::new((index.sha256, index.size)),
         }),
-        None => Err(AptError::BadIndex {
+        None => Err(AptError::OtherArchive {
+            name: archive.source.clone(),
             path: index.path.to_string(),
-            why: "the signed InRelease does not list it".to_owned(),
+            why: "the signed InRelease does not list it",
         }),
     }
 }

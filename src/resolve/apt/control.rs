@@ -2,8 +2,18 @@
 //!
 //! Knows the fields that choosing versions needs and nothing of what they mean.
 
-/// The fields that are read, in the order of [`Field`].
-const FIELDS: [&str; 19] = [
+use std::collections::HashSet;
+
+use super::relation;
+
+/// How many fields are read.
+const FIELDS: usize = 22;
+
+/// The places of the relations, in the order in which apt reads them when it builds its cache; Provides comes last.
+const RELATIONS: std::ops::RangeInclusive<usize> = 9..=17;
+
+/// The fields that are read. Suggests, Replaces and Enhances are read for the names they mention alone.
+const NAMES: [&str; FIELDS] = [
     "Package",
     "Version",
     "Architecture",
@@ -23,15 +33,18 @@ const FIELDS: [&str; 19] = [
     "Enhances",
     "Provides",
     "Filename",
+    "Size",
+    "SHA256",
+    "Important",
 ];
 
-/// Further fields, which relations never stand in.
-const FILE_FIELDS: [&str; 3] = ["Size", "SHA256", "Important"];
+/// The relations that only count as mentions.
+const MENTIONS_ONLY: std::ops::RangeInclusive<usize> = 14..=16;
 
 /// What a stanza says, as it stands there; a field that is missing is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stanza<'a> {
-    values: [&'a str; FIELDS.len() + FILE_FIELDS.len()],
+    values: [&'a str; FIELDS],
 }
 
 macro_rules! fields {
@@ -45,7 +58,7 @@ macro_rules! fields {
 }
 
 fields! {
-    package = 0, version = 1, architecture = 2, source = 3, essential = 4, protected = 5, priority = 7,
+    package = 0, version = 1, architecture = 2, source = 3, essential = 4, protected = 5, multi_arch = 6, priority = 7,
     status = 8, pre_depends = 9, depends = 10, conflicts = 11, breaks = 12, recommends = 13, provides = 17,
     filename = 18, size = 19, sha256 = 20, important = 21,
 }
@@ -74,39 +87,51 @@ impl<'a> Stanza<'a> {
         stanza
     }
 
-    /// The relations in the order in which apt reads them when it builds its cache; Provides comes last.
-    pub(super) fn mentions(&self) -> impl Iterator<Item = &'a str> {
+    /// The relations that mention names, in apt's order.
+    fn mentions(&self) -> impl Iterator<Item = &'a str> {
         let values = self.values;
-        (9..=17).map(move |index| values[index])
+        RELATIONS.map(move |index| values[index]).filter(|value| !value.is_empty())
+    }
+
+    /// The names that the stanza mentions, its own first, in the order in which apt comes across them.
+    pub(super) fn names(&self, architecture: &'a str) -> impl Iterator<Item = &'a str> {
+        let mentioned = self.mentions().flat_map(move |field| relation::names(field, architecture));
+        std::iter::once(self.package()).chain(mentioned)
     }
 
     /// The stanza with nothing but the known fields, one line each, ready to be read again.
-    pub(super) fn write_reduced(&self, into: &mut String) {
+    fn write_reduced(&self, into: &mut String) {
         for (index, value) in self.values.iter().enumerate().filter(|(_, value)| !value.is_empty()) {
-            into.push_str(field_name(index));
-            into.push_str(": ");
-            value.split('\n').for_each(|line| into.push_str(line));
-            into.push('\n');
+            if !MENTIONS_ONLY.contains(&index) {
+                into.push_str(NAMES[index]);
+                into.push_str(": ");
+                value.split('\n').for_each(|line| into.push_str(line));
+                into.push('\n');
+            }
         }
         into.push('\n');
     }
 }
 
-fn field_name(index: usize) -> &'static str {
-    FIELDS.get(index).copied().unwrap_or_else(|| FILE_FIELDS[index - FIELDS.len()])
-}
-
+/// The place of a field: a match for the usual spelling, as this runs over whole archives; any case counts as the same.
 fn field_index(name: &str) -> Option<usize> {
-    // The common case is an exact match; field names are compared without case as deb822 asks.
-    let all = || FIELDS.iter().chain(&FILE_FIELDS);
-    let find = |name: &str| all().position(|field| *field == name);
-    match name.as_bytes().first()? {
-        b'P' | b'V' | b'A' | b'S' | b'E' | b'M' | b'D' | b'C' | b'B' | b'R' | b'F' | b'I' => {
-            find(name).or_else(|| all().position(|field| field.eq_ignore_ascii_case(name)))
+    Some(match name {
+        "Package" => 0,
+        "Version" => 1,
+        "Architecture" => 2,
+        "Source" => 3,
+        "Multi-Arch" => 6,
+        "Priority" => 7,
+        "Depends" => 10,
+        "Provides" => 17,
+        "Filename" => 18,
+        "Size" => 19,
+        "SHA256" => 20,
+        "Description" | "Description-md5" | "Maintainer" | "Homepage" | "Tag" | "Section" | "Installed-Size" => {
+            return None;
         }
-        b'a'..=b'z' => all().position(|field| field.eq_ignore_ascii_case(name)),
-        _ => None,
-    }
+        _ => return NAMES.iter().position(|field| field.eq_ignore_ascii_case(name)),
+    })
 }
 
 /// The stanzas of a text, each as the slice of its lines.
@@ -126,13 +151,51 @@ pub(super) fn stanzas(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text with nothing but the fields that are read: what is kept between runs.
-pub(super) fn reduce(text: &str) -> String {
-    let mut reduced = String::with_capacity(text.len() / 2);
-    for stanza in stanzas(text) {
-        Stanza::parse(stanza).write_reduced(&mut reduced);
+/// A Packages file without what is never read: what is kept between runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reduced {
+    text: String,
+    stanzas: usize,
+}
+
+impl Reduced {
+    /// Reads a whole Packages file for an architecture.
+    pub(super) fn new(text: &str, architecture: &str) -> Self {
+        let (mut mentions, mut reduced) = (String::new(), String::with_capacity(text.len() / 2));
+        // Only ever asked whether a name is in it: its order is never seen.
+        let mut seen = HashSet::new();
+        for stanza in stanzas(text).map(Stanza::parse) {
+            for name in stanza.names(architecture).filter(|name| seen.insert(*name)) {
+                mentions.push_str(name);
+                mentions.push('\n');
+            }
+            stanza.write_reduced(&mut reduced);
+        }
+        mentions.push('\n');
+        let stanzas = mentions.len();
+        Self { text: mentions + &reduced, stanzas }
     }
-    reduced
+
+    /// Takes back what [`as_str`](Self::as_str) gave.
+    pub(super) fn from_text(text: String) -> Option<Self> {
+        let stanzas = if text.starts_with('\n') { 1 } else { memchr::memmem::find(text.as_bytes(), b"\n\n")? + 2 };
+        Some(Self { text, stanzas })
+    }
+
+    /// All of it as one text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The names the file mentions, each once, in the order in which apt comes across them.
+    pub(super) fn mentions(&self) -> impl Iterator<Item = &str> {
+        self.text[..self.stanzas].split_terminator('\n').filter(|name| !name.is_empty())
+    }
+
+    /// The stanzas with the fields that are read.
+    pub(super) fn stanzas(&self) -> &str {
+        &self.text[self.stanzas..]
+    }
 }
 
 struct Lines<'a> {
@@ -174,9 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn reducing_keeps_what_is_read_and_is_idempotent() {
-        let reduced = reduce(TEXT);
-        assert_eq!(reduced, "Package: a\nVersion: 1\nDepends: b, c (>= 1)\n\nPackage: d\nSize: 7\n\n");
-        assert_eq!(reduce(&reduced), reduced);
+    fn reducing_keeps_what_is_read_and_can_be_taken_back() {
+        let reduced = Reduced::new(&TEXT.replace("Version", "Suggests: d, e\nVersion"), "amd64");
+        assert_eq!(reduced.stanzas(), "Package: a\nVersion: 1\nDepends: b, c (>= 1)\n\nPackage: d\nSize: 7\n\n");
+        assert_eq!(reduced.mentions().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+        assert_eq!(Reduced::from_text(reduced.as_str().to_owned()), Some(reduced));
+        let empty = Reduced::new("", "amd64");
+        assert_eq!(empty.mentions().count(), 0);
+        assert_eq!(Reduced::from_text(empty.as_str().to_owned()), Some(empty));
+        assert_eq!(Reduced::from_text("no end".to_owned()), None);
     }
 }

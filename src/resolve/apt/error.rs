@@ -23,7 +23,7 @@ pub enum AptError {
         path: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A suite's InRelease is not signed as it must be.
     #[error("`{path}` of `{name}` is not to be trusted")]
@@ -45,7 +45,7 @@ pub enum AptError {
         path: String,
         /// Why.
         #[source]
-        source: ReleaseError,
+        source: Box<ReleaseError>,
     },
     /// A keyring could not be read.
     #[error("could not read the keyring of `{name}`")]
@@ -64,9 +64,19 @@ pub enum AptError {
         /// The index, below the source.
         path: String,
         /// What is listed: digest and size in bytes.
-        listed: (Sha256, u64),
+        listed: Box<(Sha256, u64)>,
         /// What came.
-        found: (Sha256, u64),
+        found: Box<(Sha256, u64)>,
+    },
+    /// A kept InRelease is not the one that the lock speaks of.
+    #[error("`{path}` of `{name}` is not what the lock says: {why}")]
+    OtherArchive {
+        /// The source.
+        name: SourceName,
+        /// The InRelease or index, below the source.
+        path: String,
+        /// What differs.
+        why: &'static str,
     },
     /// An index or a status file cannot be read.
     #[error("could not read `{path}`: {why}")]
@@ -112,7 +122,7 @@ impl Explain for AptError {
             Self::Signature { source, .. } => source.kind(),
             Self::Release { source, .. } => source.kind(),
             Self::Keyring { .. } => Kind::Asked,
-            Self::OtherIndex { .. } | Self::Unlisted { .. } => Kind::Distrust,
+            Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } => Kind::Distrust,
             Self::BadIndex { .. } | Self::BadRecord { .. } => Kind::Unable,
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -156,7 +156,7 @@ impl Question {
             .enumerate()
             .flat_map(|(index, archive)| {
                 let priority = archive.release.priority;
-                archive.texts.iter().map(move |text| IndexText { text, archive: index, priority })
+                archive.indexes.iter().map(move |reduced| IndexText { index: reduced, archive: index, priority })
             })
             .collect();
         let architecture = self.platform.architecture.as_str();
@@ -189,8 +189,8 @@ impl Question {
 /// What an empty root needs to be a Debian system on which dpkg and apt work: sorted by name.
 fn essential_set(universe: &Universe<'_>) -> Vec<VersionId> {
     let is_essential = |id: &VersionId| {
-        let stanza = universe.stanza(*id);
-        stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt"
+        let version = universe.version(*id);
+        version.is_essential || version.name == "apt"
     };
     let names: BTreeSet<(&str, VersionId)> =
         universe.candidates().filter(is_essential).map(|id| (universe.version(id).name, id)).collect();

@@ -68,8 +68,8 @@ impl fmt::Display for Relation<'_> {
 
 /// The groups of a field: all must hold, and of each group one alternative.
 ///
-/// `architecture` is the image's: `name:any`, `name:all` and `name:architecture` mean the plain name, as apt reads them
-/// where there is no foreign architecture. Any other qualifier stays part of the name, which then nothing has.
+/// `architecture` is the image's: `name:architecture`, `name:native` and `name:all` mean the plain name. Any other qualifier
+/// stays part of the name: `name:any` is provided by packages that are `Multi-Arch: allowed`, a foreign one by nothing.
 pub(super) fn groups<'a>(field: &'a str, architecture: &str) -> Vec<Vec<Relation<'a>>> {
     field
         .split(',')
@@ -117,7 +117,7 @@ fn parse_bound(text: &str) -> Option<(Operator, &str)> {
 
 fn unqualified<'a>(name: &'a str, architecture: &str) -> &'a str {
     match name.split_once(':') {
-        Some((plain, qualifier)) if matches!(qualifier, "any" | "all" | "native") || qualifier == architecture => plain,
+        Some((plain, qualifier)) if matches!(qualifier, "all" | "native") || qualifier == architecture => plain,
         _ => name,
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         let groups = groups("a (>= 1:2) | b:any,c:amd64(<<3) , d:i386,\n e (= 1)", "amd64");
         let shown: Vec<String> =
             groups.iter().map(|group| group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")).collect();
-        assert_eq!(shown, ["a (>= 1:2) | b", "c (<< 3)", "d:i386", "e (= 1)"]);
+        assert_eq!(shown, ["a (>= 1:2) | b:any", "c (<< 3)", "d:i386", "e (= 1)"]);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Keyring {
                 signature.verify(&key.primary_key, text).map_err(|_| SignatureError::Wrong { key: name.clone() })?;
                 return Ok(check_primary(key, signature, as_of).map(|()| name));
             }
-            for subkey in key.public_subkeys.iter().filter(|subkey| is_issuer(signature, &subkey.key)) {
+            if let Some(subkey) = key.public_subkeys.iter().find(|subkey| is_issuer(signature, &subkey.key)) {
                 signature.verify(&subkey.key, text).map_err(|_| SignatureError::Wrong { key: name.clone() })?;
                 let usable = check_primary_at(key, as_of).and_then(|()| check_subkey(key, subkey, signature, as_of));
                 return Ok(usable.map(|()| name));
@@ -355,4 +355,100 @@ fn check_expiry(key: &impl VerifyingKey, own: &Signature, as_of: i64) -> Result<
         return Err(format!("key {} expired at {}", fingerprint(key), super::release::show_time(end)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys and texts made by gpg (testdata/README.md): the keys in January 2024, the signatures on 2024-03-01.
+    const KEYRING: &[u8] = include_bytes!("testdata/keyring.pgp");
+    const GOOD: &str = include_str!("testdata/good.asc");
+    const GOOD_KEY: &str = "BC63094518F5356DD17D4BF88B655B5F569D5665";
+    const MARCH: i64 = 1_709_251_200;
+    const NEXT_YEAR: i64 = 1_735_689_600;
+
+    fn verify(text: &str) -> Result<Verified, SignatureError> {
+        Keyring::parse(KEYRING).unwrap().verify(text.as_bytes(), MARCH)
+    }
+
+    fn reason(text: &str, as_of: i64) -> String {
+        match Keyring::parse(KEYRING).unwrap().verify(text.as_bytes(), as_of) {
+            Err(error @ SignatureError::Untrusted { .. }) => error.evidence().join("\n"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_signed_text_is_given_out() {
+        let verified = verify(GOOD).unwrap();
+        assert_eq!(verified.text, "Suite: test\n- dashed\ntrailing");
+        assert_eq!(verified.keys, [GOOD_KEY]);
+    }
+
+    #[test]
+    fn a_signing_subkey_counts_as_its_primary_key() {
+        let verified = verify(include_str!("testdata/subkey.asc")).unwrap();
+        assert_eq!(verified.keys, ["56EFCA07F30C5C23524C88594749C44BF0C95878"]);
+    }
+
+    #[test]
+    fn one_good_signature_beside_an_unknown_one_is_enough() {
+        assert_eq!(verify(include_str!("testdata/two.asc")).unwrap().keys, [GOOD_KEY]);
+    }
+
+    #[test]
+    fn weak_unknown_expired_and_revoked_are_told_apart() {
+        assert!(reason(include_str!("testdata/sha1.asc"), MARCH).contains("weak digest SHA1"));
+        assert!(reason(include_str!("testdata/weak.asc"), MARCH).contains("RSA of only 1024 bits"));
+        assert!(reason(include_str!("testdata/unknown.asc"), MARCH).contains("not in the keyring"));
+        assert!(reason(include_str!("testdata/revoked.asc"), MARCH).contains("was revoked"));
+        let expired = include_str!("testdata/expired.asc");
+        assert!(verify(expired).is_ok(), "keys are judged as of the date given");
+        assert!(reason(expired, NEXT_YEAR).contains("expired at 2024-06-01"));
+    }
+
+    #[test]
+    fn changed_text_is_wrong_whatever_is_changed() {
+        for (from, to) in [("Suite: test", "Suite: tesu"), ("- - dashed", "- - dashes"), ("Suite", "\nSuite")] {
+            let changed = GOOD.replacen(from, to, 1);
+            assert!(matches!(verify(&changed), Err(SignatureError::Wrong { .. })), "{from}");
+        }
+    }
+
+    #[test]
+    fn anything_but_one_whole_block_is_malformed() {
+        let changed = [
+            format!("Suite: other\n{GOOD}"),
+            format!("{GOOD}Suite: other\n"),
+            format!("{GOOD}{GOOD}"),
+            GOOD.replace("- - dashed", "- dashed\n-dashed"),
+            GOOD.replace("Hash: SHA256", "Hash: SHA256\nNote: x"),
+            GOOD.replace("Suite", "Sui\0te"),
+            GOOD.replace('\n', "\r\n"),
+            GOOD.replace(SIGNATURE, ""),
+            GOOD.replace(END, ""),
+            GOOD.lines().skip(3).collect::<Vec<_>>().join("\n"),
+            String::new(),
+        ];
+        for text in changed {
+            assert!(matches!(verify(&text), Err(SignatureError::Malformed { .. })), "{text}");
+        }
+        let half = &GOOD[..GOOD.len() / 2];
+        assert!(verify(half).is_err());
+    }
+
+    #[test]
+    fn the_bundled_keyring_has_the_keys_of_debian_13() {
+        let keyring = Keyring::bundled().unwrap();
+        let names: Vec<String> = keyring.keys.iter().map(|key| fingerprint(&key.primary_key)).collect();
+        for expected in [
+            "04B54C3CDCA79751B16BC6B5225629DF75B188BD",
+            "41587F7DB8C774BCCF131416762F67A0B2C39DE4",
+            "B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8",
+        ] {
+            assert!(names.iter().any(|name| name == expected), "{expected}");
+        }
+        assert!(Keyring::parse(b"no keys").is_err());
+    }
 }

@@ -23,7 +23,7 @@ pub(super) fn solve(
 ) -> Result<Vec<VersionId>, SolveError> {
     let mut solver = Solver::new(universe, recommends);
     for request in requests {
-        solver.check_replaces_nothing(*request, &[])?;
+        solver.check_replaces_nothing(*request)?;
         solver.choose(*request);
     }
     for request in requests {
@@ -139,7 +139,7 @@ impl<'u, 'a> Solver<'u, 'a> {
         if depth > MAXIMUM_DEPTH || self.discarded.contains(&id) {
             return Err(Failure::Unmet(vec![format!("{} cannot be installed", self.label(id))]));
         }
-        self.check_replaces_nothing(id, &[]).map_err(Failure::Refused)?;
+        self.check_replaces_nothing(id).map_err(Failure::Refused)?;
         if let Some(other) = self.conflict(id) {
             return Err(self.conflict_failure(id, other));
         }
@@ -271,7 +271,7 @@ impl<'u, 'a> Solver<'u, 'a> {
     }
 
     /// Refuses a version that would take the place of another one in the base image.
-    fn check_replaces_nothing(&self, id: VersionId, _steps: &[String]) -> Result<(), SolveError> {
+    fn check_replaces_nothing(&self, id: VersionId) -> Result<(), SolveError> {
         let version = self.universe.version(id);
         match self.universe.installed(version.package) {
             Some(installed) if installed != id => Err(SolveError::Upgrade {
@@ -329,5 +329,123 @@ fn priority_rank(priority: &str) -> u8 {
         "standard" => 3,
         "optional" => 4,
         _ => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::apt::control::Reduced;
+    use crate::resolve::apt::universe::IndexText;
+
+    /// `name version: field value; field value` a line.
+    fn stanzas(lines: &[&str]) -> String {
+        let stanza = |line: &&str| {
+            let (head, fields) = line.split_once(':').unwrap_or((line, ""));
+            let (name, version) = head.split_once(' ').unwrap_or((head, "1"));
+            let fields: String = fields.split(';').map(str::trim).filter(|field| !field.is_empty()).fold(
+                String::new(),
+                |text, field| {
+                    let (name, value) = field.split_once(' ').unwrap();
+                    text + &format!("{name}: {value}\n")
+                },
+            );
+            format!("Package: {name}\nVersion: {version}\nArchitecture: all\nStatus: install ok installed\n{fields}\n")
+        };
+        lines.iter().map(stanza).collect()
+    }
+
+    fn solve_with(
+        archive: &[&str],
+        installed: &[&str],
+        requests: &[&str],
+        recommends: Recommends,
+    ) -> Result<Vec<String>, SolveError> {
+        let index = Reduced::new(&stanzas(archive), "amd64");
+        let status = stanzas(installed);
+        let texts = [IndexText { index: &index, archive: 0, priority: 500 }];
+        let universe = Universe::new("amd64", &texts, Some(&status)).unwrap();
+        let ids: Vec<VersionId> =
+            requests.iter().map(|name| universe.candidate(universe.id(name).unwrap()).unwrap()).collect();
+        let chosen = solve(&universe, &ids, recommends)?;
+        Ok(chosen.into_iter().map(|id| universe.version(id).name.to_owned()).collect())
+    }
+
+    fn solve_names(archive: &[&str], installed: &[&str], requests: &[&str]) -> Result<Vec<String>, SolveError> {
+        solve_with(archive, installed, requests, Recommends::Ignore)
+    }
+
+    #[test]
+    fn the_first_alternative_that_can_be_installed_is_taken() {
+        let archive = ["a: Depends none | broken | good", "broken: Depends missing", "good", "better"];
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "good"]);
+        assert_eq!(solve_names(&["a: Depends b | c", "b", "c"], &["c"], &["a"]).unwrap(), ["a"]);
+        assert_eq!(solve_names(&["a: Depends b | c", "b", "c"], &[], &["a", "c"]).unwrap(), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_failed_alternative_leaves_nothing_behind() {
+        let archive = ["a: Depends b | c", "b: Depends x, missing", "x", "c"];
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "c"]);
+    }
+
+    #[test]
+    fn of_equal_providers_the_one_mentioned_last_is_taken() {
+        let archive = ["a: Depends virtual", "p: Provides virtual", "q: Provides virtual"];
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "q"]);
+        let mentioned = ["a: Depends virtual; Suggests q", "p: Provides virtual", "q: Provides virtual"];
+        assert_eq!(solve_names(&mentioned, &[], &["a"]).unwrap(), ["a", "p"]);
+        let by_priority = ["a: Depends virtual", "p: Provides virtual; Priority required", "q: Provides virtual"];
+        assert_eq!(solve_names(&by_priority, &[], &["a"]).unwrap(), ["a", "p"]);
+    }
+
+    #[test]
+    fn a_provider_needs_the_version_that_is_asked() {
+        let archive = ["a: Depends virtual (>= 2)", "p: Provides virtual", "q: Provides virtual (= 2)"];
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "q"]);
+        let allowed = ["a: Depends b:any, c", "b: Multi-Arch allowed", "c"];
+        assert_eq!(solve_names(&allowed, &[], &["a"]).unwrap(), ["a", "b", "c"]);
+        assert!(solve_names(&["a: Depends b:any", "b"], &[], &["a"]).is_err());
+        assert!(solve_names(&["a: Depends b:i386", "b"], &[], &["a"]).is_err());
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_never_together() {
+        let archive = ["a: Depends b | c", "b: Conflicts d", "c", "d"];
+        assert_eq!(solve_names(&archive, &[], &["d", "a"]).unwrap(), ["a", "c", "d"]);
+        let broken_by = ["a: Depends b | c", "b", "c", "d: Breaks b (<< 2)"];
+        assert_eq!(solve_names(&broken_by, &[], &["d", "a"]).unwrap(), ["a", "c", "d"]);
+        let own = ["a: Provides mta; Conflicts mta"];
+        assert_eq!(solve_names(&own, &[], &["a"]).unwrap(), ["a"]);
+        assert!(matches!(solve_names(&["a: Conflicts b", "b"], &[], &["a", "b"]), Err(SolveError::NoSolution { .. })));
+    }
+
+    #[test]
+    fn removals_and_upgrades_are_refused() {
+        let removal = solve_names(&["a: Conflicts b", "b"], &["b"], &["a"]);
+        assert!(matches!(removal, Err(SolveError::Removal { .. })), "{removal:?}");
+        let upgrade = solve_names(&["a: Depends b (>= 2)", "b 2"], &["b 1"], &["a"]);
+        assert!(matches!(upgrade, Err(SolveError::Upgrade { .. })), "{upgrade:?}");
+        assert_eq!(solve_names(&["a: Depends b", "b 2"], &["b 1"], &["a"]).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_failure_names_the_chain() {
+        let archive = ["a: Depends b (>= 1)", "b: Pre-Depends c (>= 2) | d", "c"];
+        let Err(SolveError::NoSolution { steps }) = solve_names(&archive, &[], &["a"]) else { panic!() };
+        assert_eq!(steps, ["a 1 depends on b (>= 1)", "b 1 depends on c (>= 2) | d", "c 1 is what there is"]);
+    }
+
+    #[test]
+    fn recommends_are_followed_when_asked_and_possible() {
+        let archive = ["a: Recommends b, missing; Depends c", "b", "c"];
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "c"]);
+        assert_eq!(solve_with(&archive, &[], &["a"], Recommends::Follow).unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_circle_is_walked_once() {
+        let archive = ["a: Depends b", "b: Depends c", "c: Depends a"];
+        assert_eq!(solve_names(&archive, &[], &["b"]).unwrap(), ["a", "b", "c"]);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::control::{Stanza, stanzas};
+use super::control::{Reduced, Stanza, stanzas};
 use super::relation::{self, Relation};
 use super::version;
 
@@ -32,8 +32,8 @@ impl VersionId {
 /// A Packages file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IndexText<'a> {
-    /// Its stanzas.
-    pub(super) text: &'a str,
+    /// What it says.
+    pub(super) index: &'a Reduced,
     /// The archive it belongs to, as an index into the caller's list.
     pub(super) archive: usize,
     /// apt's pin priority of that archive: 500, or less where its Release says NotAutomatic.
@@ -57,6 +57,8 @@ pub(super) struct Version<'a> {
     pub(super) version: &'a str,
     pub(super) origin: Origin,
     pub(super) stanza: &'a str,
+    /// Whether a Debian system is not without it: Essential or of priority `required`.
+    pub(super) is_essential: bool,
     priority: u16,
 }
 
@@ -109,11 +111,17 @@ impl<'a> Universe<'a> {
         };
         let mut provides = Vec::new();
         for index in archives {
-            for stanza in stanzas(index.text) {
+            for name in index.index.mentions() {
+                universe.intern(name);
+            }
+            for stanza in stanzas(index.index.stanzas()) {
                 universe.add(stanza, Origin::Archive(index.archive), index.priority, &mut provides)?;
             }
         }
         for stanza in installed.into_iter().flat_map(stanzas) {
+            for name in Stanza::parse(stanza).names(architecture) {
+                universe.intern(name);
+            }
             universe.add(stanza, Origin::Installed, 100, &mut provides)?;
         }
         universe.choose_candidates();
@@ -126,7 +134,7 @@ impl<'a> Universe<'a> {
         text: &'a str,
         origin: Origin,
         priority: u16,
-        provides: &mut Vec<(VersionId, &'a str)>,
+        provides: &mut Vec<VersionId>,
     ) -> Result<(), BadStanza> {
         let stanza = Stanza::parse(text);
         let bad = |why| BadStanza { package: stanza.package().to_owned(), why };
@@ -140,21 +148,17 @@ impl<'a> Universe<'a> {
             return Err(bad("it is for a foreign architecture"));
         }
         let package = self.intern(stanza.package());
-        for field in stanza.mentions().filter(|field| !field.is_empty()) {
-            for name in relation::names(field, self.architecture) {
-                self.intern(name);
-            }
-        }
         let id = VersionId(self.versions.len() as u32);
-        let name = stanza.package();
-        self.versions.push(Version { package, name, version: stanza.version(), origin, stanza: text, priority });
+        let (name, version) = (stanza.package(), stanza.version());
+        let is_essential = stanza.essential() == "yes" || stanza.priority() == "required";
+        self.versions.push(Version { package, name, version, origin, stanza: text, is_essential, priority });
         let entry = &mut self.packages[package.index()];
         entry.versions.push(id);
         if origin == Origin::Installed {
             entry.installed = Some(id);
         }
-        if !stanza.provides().is_empty() {
-            provides.push((id, stanza.provides()));
+        if !stanza.provides().is_empty() || is_allowed(&stanza) {
+            provides.push(id);
         }
         Ok(())
     }
@@ -197,20 +201,27 @@ impl<'a> Universe<'a> {
         version::compare(self.version(left).version, self.version(right).version).is_gt()
     }
 
-    fn index_provides(&mut self, provides: Vec<(VersionId, &'a str)>) {
+    /// What each stanza provides by itself, and `name:any` for what other architectures may use.
+    fn index_provides(&mut self, provides: Vec<VersionId>) {
         self.providers = vec![Vec::new(); self.packages.len()];
-        for (version, field) in provides {
-            for provided in relation::list(field, self.architecture) {
-                let Some(name) = self.ids.get(provided.name) else { continue };
-                let provided_as = match provided.bound {
-                    None => None,
-                    Some((relation::Operator::Equal, as_version)) => Some(as_version),
-                    Some(_) => continue,
-                };
-                if *name != self.version(version).package {
-                    self.providers[name.index()].push(Provider { version, provided: provided_as });
+        for version in provides {
+            let stanza = self.stanza(version);
+            for provided in relation::list(stanza.provides(), self.architecture) {
+                match provided.bound {
+                    None => self.add_provider(provided.name, version, None),
+                    Some((relation::Operator::Equal, at)) => self.add_provider(provided.name, version, Some(at)),
+                    Some(_) => {}
                 }
             }
+            if is_allowed(&stanza) {
+                self.add_provider(&format!("{}:any", stanza.package()), version, Some(stanza.version()));
+            }
+        }
+    }
+
+    fn add_provider(&mut self, name: &str, version: VersionId, provided: Option<&'a str>) {
+        if let Some(name) = self.ids.get(name) {
+            self.providers[name.index()].push(Provider { version, provided });
         }
     }
 
@@ -286,6 +297,11 @@ impl<'a> Universe<'a> {
     }
 }
 
+/// Whether packages of other architectures may use it when they say `name:any`.
+fn is_allowed(stanza: &Stanza<'_>) -> bool {
+    stanza.multi_arch() == "allowed"
+}
+
 /// Whether dpkg counts it as installed.
 fn is_installed(stanza: &Stanza<'_>) -> Result<bool, &'static str> {
     match stanza.status().rsplit(' ').next().unwrap_or_default() {
@@ -299,8 +315,12 @@ fn is_installed(stanza: &Stanza<'_>) -> Result<bool, &'static str> {
 mod tests {
     use super::*;
 
-    fn index(text: &str) -> IndexText<'_> {
-        IndexText { text, archive: 0, priority: 500 }
+    fn index(text: &str) -> Reduced {
+        Reduced::new(text, "amd64")
+    }
+
+    fn of(index: &Reduced) -> IndexText<'_> {
+        IndexText { index, archive: 0, priority: 500 }
     }
 
     fn candidate<'a>(universe: &Universe<'a>, name: &str) -> Option<&'a str> {
@@ -313,19 +333,21 @@ mod tests {
 
     #[test]
     fn names_are_numbered_by_first_mention() {
-        let universe = Universe::new("amd64", &[index(OLD)], None).unwrap();
+        let old = index(OLD);
+        let universe = Universe::new("amd64", &[of(&old)], None).unwrap();
         let ids: Vec<u32> = ["a", "z", "y"].iter().map(|name| universe.id(name).unwrap().0).collect();
         assert_eq!(ids, [0, 1, 2]);
     }
 
     #[test]
     fn the_candidate_is_the_highest_of_the_highest_priority() {
-        let backports = IndexText { priority: 100, ..index(NEW) };
+        let (old, new) = (index(OLD), index(NEW));
+        let backports = IndexText { priority: 100, ..of(&new) };
         let choose =
-            |all: &[IndexText<'static>]| candidate(&Universe::new("amd64", all, None).unwrap(), "a").map(str::to_owned);
-        assert_eq!(choose(&[index(OLD), index(NEW)]).as_deref(), Some("2"));
-        assert_eq!(choose(&[index(NEW), index(OLD)]).as_deref(), Some("2"));
-        assert_eq!(choose(&[index(OLD), backports]).as_deref(), Some("1"));
+            |all: &[IndexText<'_>]| candidate(&Universe::new("amd64", all, None).unwrap(), "a").map(str::to_owned);
+        assert_eq!(choose(&[of(&old), of(&new)]).as_deref(), Some("2"));
+        assert_eq!(choose(&[of(&new), of(&old)]).as_deref(), Some("2"));
+        assert_eq!(choose(&[of(&old), backports]).as_deref(), Some("1"));
         assert_eq!(choose(&[backports]).as_deref(), Some("2"));
     }
 
@@ -333,7 +355,8 @@ mod tests {
     fn what_is_installed_stays_unless_something_newer_is_there() {
         let status = "Package: a\nStatus: install ok installed\nVersion: 1.5\nArchitecture: all\n";
         let choose = |text| {
-            let universe = Universe::new("amd64", &[index(text)], Some(status)).unwrap();
+            let index = index(text);
+            let universe = Universe::new("amd64", &[of(&index)], Some(status)).unwrap();
             candidate(&universe, "a").map(str::to_owned)
         };
         assert_eq!(choose(OLD).as_deref(), Some("1.5"));
@@ -342,8 +365,8 @@ mod tests {
 
     #[test]
     fn foreign_and_half_installed_packages_are_refused() {
-        let foreign = "Package: a\nVersion: 1\nArchitecture: i386\n";
-        assert_eq!(Universe::new("amd64", &[index(foreign)], None).unwrap_err().package, "a");
+        let foreign = index("Package: a\nVersion: 1\nArchitecture: i386\n");
+        assert_eq!(Universe::new("amd64", &[of(&foreign)], None).unwrap_err().package, "a");
         let half = "Package: a\nStatus: install ok half-configured\nVersion: 1\nArchitecture: all\n";
         assert_eq!(Universe::new("amd64", &[], Some(half)).unwrap_err().package, "a");
     }

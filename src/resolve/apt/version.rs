@@ -102,7 +102,6 @@ mod tests {
             "~~a",
             "~",
             "",
-            "a",
             "0.9~rc1-1",
             "0.9-1",
             "0.10-1",
@@ -111,6 +110,7 @@ mod tests {
             "1.0-1.1",
             "1.0a-1",
             "1.0+x-1",
+            "a",
             "1:0.1",
             "2:0",
         ];
@@ -122,6 +122,21 @@ mod tests {
         }
         for (left, right) in [("0:1", "1"), ("1.00", "1.0"), ("1-0", "1"), ("1.", "1.0"), ("a", "a0")] {
             assert_eq!(compare(left, right), Ordering::Equal, "{left} = {right}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_dpkg() {
+        let table = include_str!("testdata/versions.txt");
+        assert_eq!(table.lines().count(), 2000);
+        for line in table.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let expected = match words[1] {
+                "<" => Ordering::Less,
+                ">" => Ordering::Greater,
+                _ => Ordering::Equal,
+            };
+            assert_eq!(compare(words[0], words[2]), expected, "{line}");
         }
     }
 

@@ -54,15 +54,14 @@ pub(super) struct Answer {
 }
 
 /// Asks whether a claim can be met in `target`.
-pub(super) fn can_place(tree: &Tree, claim: &Claim<'_>, target: NodeId, explicit: bool) -> Answer {
-    Question { tree, claim, target, explicit, path: &[] }.answer()
+pub(super) fn can_place(tree: &Tree, claim: &Claim<'_>, target: NodeId) -> Answer {
+    Question { tree, claim, target, path: &[] }.answer()
 }
 
 struct Question<'a> {
     tree: &'a Tree,
     claim: &'a Claim<'a>,
     target: NodeId,
-    explicit: bool,
     path: &'a [NodeId],
 }
 
@@ -121,7 +120,7 @@ impl Question<'_> {
         let is_override = !tree.satisfies(package, edge);
         let serves = tree.satisfies(current, edge);
         if tree.matches(package, current) && (serves || is_override) {
-            return both(if self.explicit { Verdict::Replace } else { Verdict::Keep });
+            return both(Verdict::Keep);
         }
         let versions = (&tree[package].manifest.version, &tree[current].manifest.version);
         let is_newer = matches!(versions, (Some(new), Some(old)) if new >= old);
@@ -131,7 +130,7 @@ impl Question<'_> {
         if asked && self.with_peers(Verdict::Replace) != Verdict::Conflict {
             return both(Verdict::Replace);
         }
-        if serves && (!self.explicit || prefers_dedupe) {
+        if serves {
             return both(Verdict::Keep);
         }
         let asked = asked || replaceable && prefers_dedupe;
@@ -200,7 +199,7 @@ impl Question<'_> {
             };
             let target = deepest_target(tree, self.target, &tree[peer].name.to_lowercase());
             let claim = Claim { package: peer, edge, parent: Some(self.claim) };
-            let question = Question { tree, claim: &claim, target, explicit: false, path: &path };
+            let question = Question { tree, claim: &claim, target, path: &path };
             question.answer().whole == Verdict::Conflict
         });
         if conflict { Verdict::Conflict } else { verdict }

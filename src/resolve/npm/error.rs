@@ -119,7 +119,7 @@ pub enum NpmError {
         package: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A tarball is not what the registry says.
     #[error("the tarball of `{}` is not the one that the registry vouches for", sanitize(package))]
@@ -158,6 +158,14 @@ pub enum NpmError {
         #[source]
         source: std::io::Error,
     },
+    /// A tarball holds another package.
+    #[error("the tarball of `{}` says in its package.json that it is `{}`", sanitize(package), sanitize(found))]
+    WrongPackage {
+        /// `name@version`.
+        package: String,
+        /// What it says.
+        found: String,
+    },
     /// A package says that it brings a dependency along, and does not.
     #[error("`{}` does not bring `{}` along, though it says so", sanitize(package), sanitize(missing))]
     MissingBundle {
@@ -178,9 +186,11 @@ impl Explain for NpmError {
     fn kind(&self) -> Kind {
         match self {
             Self::NodeVersion { .. } | Self::UnknownOmit { .. } | Self::NeededOmit { .. } => Kind::Asked,
-            Self::Mismatch { .. } | Self::NoIntegrity { .. } | Self::ForeignTarball { .. } | Self::Value(_) => {
-                Kind::Distrust
-            }
+            Self::Mismatch { .. }
+            | Self::WrongPackage { .. }
+            | Self::NoIntegrity { .. }
+            | Self::ForeignTarball { .. }
+            | Self::Value(_) => Kind::Distrust,
             Self::Store(error) => error.kind(),
             _ => Kind::Unable,
         }

@@ -83,7 +83,7 @@ impl Planner<'_> {
         }
         tasks.sort_by(|a, b| collate::compare(&self.tree[a.0].wish.name, &self.tree[b.0].wish.name));
         for (edge, package) in tasks {
-            for placed in place(&mut self.tree, package, edge, false)? {
+            for placed in place(&mut self.tree, package, edge)? {
                 self.after_placing(placed);
             }
         }
@@ -250,7 +250,7 @@ impl Planner<'_> {
 
     /// Queues the new node and all who are no longer content.
     fn after_placing(&mut self, placed: Placed) {
-        let Placed { node, edge, disturbed, .. } = placed;
+        let Placed { node, edge, disturbed } = placed;
         if self.tree[node].absence.is_some() {
             self.failed.insert(node);
         }
@@ -314,7 +314,7 @@ impl Planner<'_> {
                         chain: self.tree.chain(node),
                     });
                 }
-            } else if !self.tree[node].inert && !(fits && self.tree[node].manifest.engines_fit()) {
+            } else if !(self.tree[node].inert || fits && self.tree[node].manifest.engines_fit()) {
                 optional_set(&self.tree, node).into_iter().for_each(|member| self.tree.set_inert(member));
             }
         }

@@ -39,9 +39,12 @@ use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
 use crate::source::Source;
 use crate::store::Store;
 
+#[cfg(test)]
+mod tests;
+
 pub use collate::compare as compare_names;
 pub use error::NpmError;
-pub use scripts::{HasBinding, INSTALL_EVENTS, install_scripts};
+pub use scripts::{HasBinding, INSTALL_EVENTS, claimed_identity, install_scripts};
 
 /// How many tarballs are fetched at once.
 const TARBALLS_AT_ONCE: usize = 16;
@@ -185,9 +188,7 @@ impl Lookup<'_> {
         let tarball = Tarball::new(package, source, &manifest.dist)?;
         let name = PackageName::parse(&manifest.name)?;
         let version = PackageVersion::parse(&manifest.version_text)?;
-        if planned.bundled.is_empty()
-            && let Some(known) = self.known(&name, &version, &tarball.sha512)
-        {
+        if let Some(known) = self.known(&name, &version, &tarball.sha512) {
             let artifact = Artifact { source: source.name.clone(), path: tarball.path, ..known.artifact.clone() };
             return Ok(self.assemble(planned, name, version, artifact, known.scripts.clone()));
         }

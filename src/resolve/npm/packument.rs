@@ -158,7 +158,6 @@ struct RawManifest {
 
 #[derive(Deserialize)]
 struct RawPackument {
-    name: String,
     #[serde(rename = "dist-tags", default)]
     tags: BTreeMap<String, String>,
     #[serde(default)]
@@ -168,18 +167,17 @@ struct RawPackument {
 /// All versions of a package.
 #[derive(Debug)]
 pub(super) struct Packument {
-    /// Its name.
-    pub name: String,
+    name: String,
     tags: BTreeMap<String, String>,
     versions: BTreeMap<String, Box<RawValue>>,
     read: Mutex<BTreeMap<String, Option<Arc<Manifest>>>>,
 }
 
 impl Packument {
-    /// Reads the registry's answer.
-    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let RawPackument { name, tags, versions } = serde_json::from_slice(bytes)?;
-        Ok(Self { name, tags, versions, read: Mutex::default() })
+    /// Reads the registry's answer about `name`. Versions that claim another name do not count.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let RawPackument { tags, versions } = serde_json::from_slice(bytes)?;
+        Ok(Self { name: name.to_owned(), tags, versions, read: Mutex::default() })
     }
 
     /// The tags and versions, for a message: tags first, then the newest versions.
@@ -238,7 +236,8 @@ impl Packument {
             return known.clone();
         }
         let raw = self.versions.get(version).and_then(|raw| serde_json::from_str::<RawManifest>(raw.get()).ok());
-        let manifest = raw.and_then(|raw| raw.into_manifest(target)).map(Arc::new);
+        let manifest = raw.and_then(|raw| raw.into_manifest(target)).filter(|manifest| manifest.name == self.name);
+        let manifest = manifest.map(Arc::new);
         read.insert(version.to_owned(), manifest.clone());
         manifest
     }

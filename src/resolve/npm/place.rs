@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::can_place::{Claim, Verdict, can_place};
+use super::collate;
 use super::error::NpmError;
 use super::sets::{can_replace, deepest_target, gather, peer_entry_sets};
 use super::tree::{EdgeId, NodeId, Strategy, Tree};
-use crate::resolve::npm::collate;
 
 /// One package that was put somewhere.
 #[derive(Debug)]
@@ -15,25 +15,23 @@ pub(super) struct Placed {
     pub node: NodeId,
     /// For which edge.
     pub edge: EdgeId,
-    /// Whether something was replaced.
-    pub replaced: bool,
     /// Who lost something and has to be looked at again.
     pub disturbed: BTreeSet<NodeId>,
 }
 
 /// Places `package` for `edge`; returns what was placed, parents before peers.
-pub(super) fn place(tree: &mut Tree, package: NodeId, edge: EdgeId, explicit: bool) -> Result<Vec<Placed>, NpmError> {
+pub(super) fn place(tree: &mut Tree, package: NodeId, edge: EdgeId) -> Result<Vec<Placed>, NpmError> {
     let mut placed = Vec::new();
-    place_claim(tree, &Claim { package, edge, parent: None }, explicit, &mut placed)?;
+    place_claim(tree, &Claim { package, edge, parent: None }, &mut placed)?;
     Ok(placed)
 }
 
-fn place_claim(tree: &mut Tree, claim: &Claim<'_>, explicit: bool, placed: &mut Vec<Placed>) -> Result<(), NpmError> {
+fn place_claim(tree: &mut Tree, claim: &Claim<'_>, placed: &mut Vec<Placed>) -> Result<(), NpmError> {
     let Claim { package, edge, .. } = *claim;
-    if tree[edge].to.is_some() && tree.is_valid(edge) && !explicit {
+    if tree[edge].to.is_some() && tree.is_valid(edge) {
         return Ok(());
     }
-    let Some((target, verdict)) = choose_target(tree, claim, explicit)? else {
+    let Some((target, verdict)) = choose_target(tree, claim)? else {
         tree.set_conflicted(edge);
         return Ok(());
     };
@@ -41,7 +39,7 @@ fn place_claim(tree: &mut Tree, claim: &Claim<'_>, explicit: bool, placed: &mut 
         if tree[edge].wish.kind.is_peer() && !tree.is_valid(edge) {
             tree.set_conflicted(edge);
         }
-        prune_duplicates(tree, target, explicit, true);
+        prune_duplicates(tree, target, true);
         return Ok(());
     }
     if tree.ancestry(target).any(|above| !tree.is_top(above) && tree.matches(above, package)) {
@@ -65,13 +63,13 @@ fn place_claim(tree: &mut Tree, claim: &Claim<'_>, explicit: bool, placed: &mut 
     if tree[edge].wish.kind.is_peer() && !tree.satisfies(node, edge) {
         tree.set_conflicted(edge);
     }
-    placed.push(Placed { node, edge, replaced: verdict == Verdict::Replace, disturbed });
-    prune_after(tree, node, edge, target, explicit);
-    place_peers(tree, claim, node, virtual_root, explicit, placed)
+    placed.push(Placed { node, edge, disturbed });
+    prune_after(tree, node, edge, target);
+    place_peers(tree, claim, node, virtual_root, placed)
 }
 
 /// Walks up from the deepest possible place to the last one without conflict. `None`: left unmet.
-fn choose_target(tree: &Tree, claim: &Claim<'_>, explicit: bool) -> Result<Option<(NodeId, Verdict)>, NpmError> {
+fn choose_target(tree: &Tree, claim: &Claim<'_>) -> Result<Option<(NodeId, Verdict)>, NpmError> {
     let Claim { package, edge, .. } = *claim;
     let key = &tree[edge].wish.key;
     let (mut whole, mut alone) = (None, None);
@@ -80,7 +78,7 @@ fn choose_target(tree: &Tree, claim: &Claim<'_>, explicit: bool) -> Result<Optio
         if is_peer_here && !tree.is_top(target) {
             continue;
         }
-        let answer = can_place(tree, claim, target, explicit);
+        let answer = can_place(tree, claim, target);
         if answer.alone != Verdict::Conflict {
             alone = Some(answer);
         }
@@ -186,39 +184,39 @@ fn prune_replaced(tree: &mut Tree, node: NodeId, old_deps: Vec<NodeId>) {
 }
 
 /// Takes out copies below that the new node makes superfluous.
-fn prune_after(tree: &mut Tree, node: NodeId, edge: EdgeId, target: NodeId, explicit: bool) {
+fn prune_after(tree: &mut Tree, node: NodeId, edge: EdgeId, target: NodeId) {
     if let Some(to) = tree[edge].to.filter(|to| *to != node)
         && tree.is_valid(edge)
     {
-        prune_duplicates(tree, to, explicit, false);
+        prune_duplicates(tree, to, false);
     }
     let key = tree[edge].wish.key.clone();
     for other in tree.named(target, &key) {
         if tree.is_top(other) || !tree.is_descendant(other, target) {
             continue;
         }
-        prune_duplicates(tree, other, explicit, false);
+        prune_duplicates(tree, other, false);
         if tree.is_same_tree(other, target) {
             for child in tree.children(other) {
-                prune_duplicates(tree, child, explicit, false);
+                prune_duplicates(tree, child, false);
             }
         }
     }
 }
 
 /// Takes a node out when what would be found instead serves as well; else looks at those below it.
-fn prune_duplicates(tree: &mut Tree, node: NodeId, explicit: bool, descend: bool) {
-    if can_dedupe(tree, node, explicit) {
+fn prune_duplicates(tree: &mut Tree, node: NodeId, descend: bool) {
+    if can_dedupe(tree, node) {
         let set = gather(tree, [node], |edge| tree[edge].to != Some(node) && tree.is_valid(edge));
         set.into_iter().for_each(|member| tree.detach(member));
     } else if descend {
         let mut children = tree.children(node);
         children.sort_by(|a, b| collate::compare(&tree.location(*a), &tree.location(*b)));
-        children.into_iter().for_each(|child| prune_duplicates(tree, child, explicit, true));
+        children.into_iter().for_each(|child| prune_duplicates(tree, child, true));
     }
 }
 
-fn can_dedupe(tree: &Tree, node: NodeId, explicit: bool) -> bool {
+fn can_dedupe(tree: &Tree, node: NodeId) -> bool {
     let Some(above) = tree[node].parent.and_then(|parent| tree[parent].parent) else { return false };
     if tree.is_unwanted(node) {
         return true;
@@ -228,7 +226,7 @@ fn can_dedupe(tree: &Tree, node: NodeId, explicit: bool) -> bool {
         return true;
     }
     let is_as_new = tree[other].manifest.version >= tree[node].manifest.version;
-    can_replace(tree, other, node, &BTreeSet::new()) && (is_as_new || explicit)
+    can_replace(tree, other, node, &BTreeSet::new()) && is_as_new
 }
 
 fn place_peers(
@@ -236,7 +234,6 @@ fn place_peers(
     claim: &Claim<'_>,
     node: NodeId,
     virtual_root: Option<NodeId>,
-    explicit: bool,
     placed: &mut Vec<Placed>,
 ) -> Result<(), NpmError> {
     let Some(virtual_root) = virtual_root else { return Ok(()) };
@@ -246,7 +243,7 @@ fn place_peers(
         }
         let Some(peer) = tree[virtual_root].children.get(&tree[edge].wish.key).copied() else { continue };
         if tree.satisfies(peer, edge) {
-            place_claim(tree, &Claim { package: peer, edge, parent: Some(claim) }, explicit, placed)?;
+            place_claim(tree, &Claim { package: peer, edge, parent: Some(claim) }, placed)?;
         }
     }
     Ok(())

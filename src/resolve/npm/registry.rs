@@ -148,7 +148,7 @@ impl Registry {
             Err(error) => return Err(Refusal::Http(Arc::new(error))),
             Ok(answer) => answer,
         };
-        let packument = Packument::parse(&answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
+        let packument = Packument::parse(package, &answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
         Ok(Some(Arc::new(packument)))
     }
 }

@@ -1,4 +1,4 @@
-//! The install scripts of a package: what npm would run after unpacking it.
+//! What a package.json says of the package it is in: its identity, and what npm would run after unpacking it.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,13 @@ pub fn install_scripts(manifest: &Value, has_binding: HasBinding) -> BTreeMap<St
     scripts
 }
 
+/// The `name@version` that a package.json claims, in the form in which registries have it: without `v` and build metadata.
+pub fn claimed_identity(manifest: &Value) -> String {
+    let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default().trim();
+    let version = text("version").trim_start_matches(['v', '=']);
+    format!("{}@{}", text("name"), version.split('+').next().unwrap_or_default())
+}
+
 /// Whether a package has a `binding.gyp` at its top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HasBinding {
@@ -37,6 +44,12 @@ pub enum HasBinding {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_identity_is_that_of_the_registry() {
+        assert_eq!(claimed_identity(&json!({"name": "@s/a", "version": " v1.0.0+build"})), "@s/a@1.0.0");
+        assert_eq!(claimed_identity(&json!({})), "@");
+    }
 
     #[test]
     fn a_binding_is_built_unless_the_package_builds_itself() {

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::error::NpmError;
 use super::packument::Dist;
-use super::scripts::{HasBinding, install_scripts};
+use super::scripts::{HasBinding, claimed_identity, install_scripts};
 use crate::base::archive::decompress;
 use crate::base::fs::FsError;
 use crate::base::http::{HttpClient, HttpError, Request};
@@ -71,7 +71,7 @@ impl Tarball {
     }
 
     fn memo_question(&self) -> Sha256 {
-        Sha256::of(format!("{MEMO} 1 {}", self.sha512))
+        Sha256::of(format!("{MEMO} 2 {} {}", self.package, self.sha512))
     }
 
     /// What is known of it from before, if its bytes are still in the store.
@@ -112,7 +112,7 @@ impl Tarball {
         store: &Store,
         phase: &Phase,
     ) -> Result<(Sha256, u64), NpmError> {
-        let fail = |error| NpmError::Tarball { package: self.package.clone(), source: error };
+        let fail = |error: HttpError| NpmError::Tarball { package: self.package.clone(), source: Box::new(error) };
         let url = source
             .url
             .join(&format!("./{}", self.path))
@@ -149,7 +149,10 @@ impl Tarball {
             look_into(blob)
         });
         let fail = |source| NpmError::Archive { package: self.package.clone(), source };
-        let (scripts, bundled) = looked.await.map_err(|error| fail(io::Error::other(error)))?.map_err(fail)?;
+        let (claimed, scripts, bundled) = looked.await.map_err(|error| fail(io::Error::other(error)))?.map_err(fail)?;
+        if Some(claimed.as_str()) != self.package.split('+').next() {
+            return Err(NpmError::WrongPackage { package: self.package.clone(), found: claimed });
+        }
         Ok(Contents { sha256, size, scripts, bundled })
     }
 }
@@ -162,8 +165,8 @@ fn may_pass(error: &HttpError) -> bool {
     }
 }
 
-/// The scripts and the bundled packages.
-fn look_into(tarball: impl Read + Send) -> io::Result<(BTreeMap<String, Sha256>, BTreeSet<String>)> {
+/// What the package.json claims to be, the scripts and the bundled packages.
+fn look_into(tarball: impl Read + Send) -> io::Result<(String, BTreeMap<String, Sha256>, BTreeSet<String>)> {
     let mut archive = tar::Archive::new(decompress(tarball)?);
     let (mut manifest, mut has_binding, mut bundled) = (Value::Null, HasBinding::No, BTreeSet::new());
     for entry in archive.entries()? {
@@ -190,7 +193,8 @@ fn look_into(tarball: impl Read + Send) -> io::Result<(BTreeMap<String, Sha256>,
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no package.json"));
     }
     let hash = |(event, command): (String, String)| (event, Sha256::of(command));
-    Ok((install_scripts(&manifest, has_binding).into_iter().map(hash).collect(), bundled))
+    let scripts = install_scripts(&manifest, has_binding).into_iter().map(hash).collect();
+    Ok((claimed_identity(&manifest), scripts, bundled))
 }
 
 /// The sha512 of a subresource integrity, which may list several hashes (W3C SRI, 3.3).

@@ -51,7 +51,9 @@ pub enum PipError {
     NoWheel {
         /// The project.
         name: String,
-        /// Aligned lines: what there is instead.
+        /// Who asks for which versions.
+        wanted: Vec<String>,
+        /// Lines: the releases that there are, and why each is of no use.
         found: Vec<String>,
         /// The target, for people.
         target: String,
@@ -79,7 +81,7 @@ pub enum PipError {
         name: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// A file came with other bytes than the index promises.
     #[error("`{}` arrived with bytes that the index does not promise", sanitize(file))]
@@ -143,8 +145,9 @@ impl Explain for PipError {
     fn evidence(&self) -> Vec<String> {
         match self {
             Self::Requirement { why, .. } | Self::Page { why, .. } => vec![sanitize(why)],
-            Self::NoWheel { found, target, .. } => {
+            Self::NoWheel { wanted, found, target, .. } => {
                 let mut lines = vec![format!("target  {target}")];
+                lines.extend(wanted.iter().map(|line| format!("wanted  {}", sanitize(line))));
                 lines.extend(found.iter().map(|line| format!(" found  {}", sanitize(line))));
                 lines
             }

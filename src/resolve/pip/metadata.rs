@@ -112,7 +112,7 @@ impl Asker<'_> {
     /// The METADATA file; inner error when the wheel is no usable one.
     async fn fetch(&self) -> Result<Result<Vec<u8>, String>, PipError> {
         if self.store.contains(&self.wheel.sha256) {
-            return Ok(self.from_store()?);
+            return Ok(self.stored()?);
         }
         if let Some(promised) = self.wheel.metadata
             && let Some(text) = self.beside(promised).await?
@@ -128,7 +128,7 @@ impl Asker<'_> {
 
     fn failed(&self) -> impl FnOnce(HttpError) -> PipError {
         let name = self.wheel.filename.clone();
-        move |source| PipError::Http { name, source }
+        move |error| PipError::Http { name, source: error.into() }
     }
 
     /// The file `<wheel>.metadata`; nothing when the index promises it and yet has none.
@@ -206,12 +206,12 @@ impl Asker<'_> {
             }
             other => {
                 other?;
-                Ok(self.from_store()?)
+                Ok(self.stored()?)
             }
         }
     }
 
-    fn from_store(&self) -> Result<Result<Vec<u8>, String>, StoreError> {
+    fn stored(&self) -> Result<Result<Vec<u8>, String>, StoreError> {
         let file = self.store.open_blob(&self.wheel.sha256)?;
         Ok(read_metadata(file).map_err(|why| format!("its METADATA cannot be found: {why}")))
     }
@@ -230,7 +230,7 @@ fn request(url: Url, source: &Source) -> Request {
 
 /// The size of a file whose page does not say it: asked by a range of one byte.
 pub(super) async fn size_of(url: &Url, file: &str, source: &Source, http: &HttpClient) -> Result<u64, PipError> {
-    let failed = |source| PipError::Http { name: file.to_owned(), source };
+    let failed = |error: HttpError| PipError::Http { name: file.to_owned(), source: error.into() };
     let answer = http.open(&request(url.clone(), source).range(0, 0)).await.map_err(failed)?;
     let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let size = match answer.status.as_u16() {

@@ -189,7 +189,7 @@ pub(super) async fn fetch_files(
         .limit(PAGE_LIMIT);
     let answer = match http.fetch(request).await {
         Err(HttpError::NotFound { .. }) => return Ok(None),
-        Err(source) => return Err(PipError::Http { name: project.to_owned(), source }),
+        Err(error) => return Err(PipError::Http { name: project.to_owned(), source: error.into() }),
         Ok(answer) => answer,
     };
     let is_json = answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');

@@ -1,0 +1,296 @@
+//! The whole context: what is in it, its digest, and how it is staged for an engine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::error::AssembleError;
+use super::files::{ProjectFile, plan_copies, read_project};
+use super::parts::{ASSEMBLY_VERSION, Part, PartWriter, Written, part};
+use super::{apt, npm, pip};
+use crate::base::fs::{FsError, ensure_directory, set_mode};
+use crate::lock::{AptPin, BasePin, Lockfile, NpmPin, PinView, PipPin};
+use crate::manifest::Manifest;
+use crate::model::{Hasher, Platform, Sha256};
+use crate::store::Store;
+use crate::template::{RESERVED, Rendered};
+
+/// What a context is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct ContextRequest<'a> {
+    /// The manifest, for what is not in the lock: where things go.
+    pub manifest: &'a Manifest,
+    /// The pins.
+    pub lock: &'a Lockfile,
+    /// For which platform.
+    pub platform: Platform,
+    /// The Containerfile.
+    pub rendered: &'a Rendered,
+    /// The project's `context/`.
+    pub directory: &'a Path,
+    /// Where the artifacts are.
+    pub store: &'a Store,
+}
+
+/// A build context, planned but not staged.
+#[derive(Clone, Debug)]
+pub struct Context {
+    entries: BTreeMap<String, Entry>,
+    /// Paths in the image that npm's tree owns.
+    pub npm_roots: Vec<String>,
+    /// Paths in the image that the Python environment owns.
+    pub pip_roots: Vec<String>,
+    /// Paths in the image that the project's files fill.
+    pub file_roots: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Directory,
+    Text { mode: u32, bytes: Vec<u8> },
+    Blob { digest: Sha256 },
+    Host { location: PathBuf, mode: u32, digest: Sha256 },
+    Link(String),
+}
+
+/// Plans the context: unpacks what is not kept yet, reads the project's files, hashes everything.
+///
+/// # Errors
+/// When an artifact is missing or damaged, is not what its pin says, or a file of the project cannot be used.
+pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> {
+    let project = read_project(request.directory)?;
+    let file_roots = plan_copies(&request.rendered.instructions.copies, &project, request.directory)?;
+    let staged = |(path, file): (String, ProjectFile)| (format!("context/{path}"), file.into());
+    let mut entries: BTreeMap<String, Entry> = project.into_iter().map(staged).collect();
+    entries.insert("context".to_owned(), Entry::Directory);
+    let text = request.rendered.text.clone().into_bytes();
+    entries.insert("Containerfile".to_owned(), Entry::Text { mode: 0o644, bytes: text });
+    let mut own = Own { entries: &mut entries };
+    own.text("steps/env", variables(&request.rendered.instructions.variables));
+    own.tar("system", &system_part(request)?);
+    let npm = npm_part(request)?;
+    let pip = pip_part(request)?;
+    if let Some(npm) = &npm {
+        own.tar("npm", npm);
+        own.script("steps/npm-scripts", npm);
+    }
+    if let Some(pip) = &pip {
+        own.tar("pip", pip);
+        own.script("steps/compile", pip);
+    }
+    entries.insert(RESERVED.to_owned(), Entry::Directory);
+    entries.insert(format!("{RESERVED}/steps"), Entry::Directory);
+    let roots = |part: Option<Part>| part.map(|part| part.roots).unwrap_or_default();
+    Ok(Context { entries, npm_roots: roots(npm), pip_roots: roots(pip), file_roots })
+}
+
+impl Context {
+    /// One digest over every path, kind, mode and content; independent of machine, umask, times and directory order.
+    pub fn digest(&self) -> Sha256 {
+        let mut hasher = Hasher::default();
+        hasher.field("oclock context 1");
+        for (path, entry) in &self.entries {
+            hasher.field(path);
+            let (kind, mode, content) = match entry {
+                Entry::Directory => ("directory", 0o755, String::new()),
+                Entry::Text { mode, bytes } => ("file", *mode, Sha256::of(bytes).to_string()),
+                Entry::Blob { digest } => ("file", 0o644, digest.to_string()),
+                Entry::Host { mode, digest, .. } => ("file", *mode, digest.to_string()),
+                Entry::Link(target) => ("link", 0o777, target.clone()),
+            };
+            hasher.field(kind);
+            hasher.field(format!("{mode:o}"));
+            hasher.field(content);
+        }
+        hasher.finish()
+    }
+
+    /// Writes the context into a new directory. Every blob is hashed on its way.
+    ///
+    /// # Errors
+    /// When the directory cannot be written, a blob is damaged, or a file of the project changed meanwhile.
+    pub fn stage(&self, directory: &Path, store: &Store) -> Result<(), AssembleError> {
+        ensure_directory(directory)?;
+        set_mode(directory, 0o755)?;
+        for (path, entry) in &self.entries {
+            let target = directory.join(path);
+            match entry {
+                Entry::Directory => {
+                    ensure_directory(&target)?;
+                    set_mode(&target, 0o755)?;
+                }
+                Entry::Text { mode, bytes } => {
+                    fs::write(&target, bytes).map_err(FsError::new("write", &target))?;
+                    set_mode(&target, *mode)?;
+                }
+                Entry::Blob { digest } => stage_blob(digest, &target, store)?,
+                Entry::Host { location, mode, digest } => stage_file(location, *mode, digest, &target)?,
+                Entry::Link(to) => symlink(to, &target).map_err(FsError::new("link", &target))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies by reflink or in the kernel where the file system can; the copy is hashed, not the original.
+fn stage_blob(digest: &Sha256, target: &Path, store: &Store) -> Result<(), AssembleError> {
+    let path = store.blob_path(digest);
+    store.open_blob(digest)?;
+    if fs::hard_link(&path, target).is_err() {
+        fs::copy(&path, target).map_err(FsError::new("copy", &path))?;
+        set_mode(target, 0o644)?;
+    }
+    Ok(())
+}
+
+fn stage_file(location: &Path, mode: u32, digest: &Sha256, target: &Path) -> Result<(), AssembleError> {
+    fs::copy(location, target).map_err(FsError::new("copy", location))?;
+    set_mode(target, mode)?;
+    let mut copy = fs::File::open(target).map_err(FsError::new("read", target))?;
+    let (found, _) = Sha256::of_reader(&mut copy).map_err(FsError::new("read", target))?;
+    if found == *digest {
+        return Ok(());
+    }
+    let changed = io::Error::other("it changed while the context was assembled");
+    Err(FsError::new("copy", location)(changed).into())
+}
+
+impl From<ProjectFile> for Entry {
+    fn from(file: ProjectFile) -> Self {
+        match file {
+            ProjectFile::Directory => Self::Directory,
+            ProjectFile::Regular { location, mode, digest, .. } => Self::Host { location, mode, digest },
+            ProjectFile::Link(target) => Self::Link(target),
+        }
+    }
+}
+
+struct Own<'a> {
+    entries: &'a mut BTreeMap<String, Entry>,
+}
+
+impl Own<'_> {
+    fn text(&mut self, path: &str, text: String) {
+        self.entries.insert(format!("{RESERVED}/{path}"), Entry::Text { mode: 0o644, bytes: text.into_bytes() });
+    }
+
+    fn tar(&mut self, name: &str, part: &Part) {
+        self.entries.insert(format!("{RESERVED}/{name}.tar"), Entry::Blob { digest: part.digest });
+    }
+
+    fn script(&mut self, path: &str, part: &Part) {
+        if let Some(script) = &part.script {
+            self.text(path, script.clone());
+        }
+    }
+}
+
+fn variables(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name}\n")).collect()
+}
+
+fn question(request: &ContextRequest<'_>, kind: &str, pins: &[PinView<'_>]) -> Hasher {
+    let mut hasher = Hasher::default();
+    for field in [ASSEMBLY_VERSION, kind, &request.platform.to_string(), &request.lock.epoch.to_string()] {
+        hasher.field(field);
+    }
+    for pin in pins {
+        hasher.field(pin.name.as_str());
+        hasher.field(pin.version.as_str());
+        hasher.field(pin.artifact.sha256.as_bytes());
+        hasher.field(if pin.required_by.iter().any(|by| by == crate::lock::MANIFEST) { "asked" } else { "" });
+    }
+    hasher
+}
+
+fn system_part(request: &ContextRequest<'_>) -> Result<Part, AssembleError> {
+    if let BasePin::Image { .. } = request.lock.base {
+        return Err(AssembleError::Unsupported {
+            what: "a base image of a registry".to_owned(),
+            hint: "use `base = { debian = \"trixie\" }`",
+        });
+    }
+    let pins: Vec<&AptPin> = request.lock.apt.iter().filter(|pin| pin.platform == request.platform).collect();
+    let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
+    let key = question(request, "system", &views).finish();
+    part("system", &key, request.lock.epoch, request.store, |out: &mut PartWriter| {
+        let tree =
+            apt::AptTreeRequest { pins: &pins, platform: request.platform, epoch: request.lock.epoch, base: None };
+        apt::write_root(&tree, request.store, out)?;
+        Ok(Written { roots: Vec::new(), script: None })
+    })
+}
+
+fn npm_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError> {
+    let pins: Vec<&NpmPin> = request.lock.npm.iter().filter(|pin| pin.platform == request.platform).collect();
+    if pins.is_empty() {
+        return Ok(None);
+    }
+    let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
+    let mut key = question(request, "npm", &views);
+    for place in pins.iter().flat_map(|pin| &pin.places) {
+        key.field(place);
+    }
+    let section = &request.manifest.npm;
+    key.field(format!("{section:?}"));
+    part("npm", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
+        let tree = npm::write_tree(section, &pins, request.store, out)?;
+        Ok(Written { roots: tree.roots, script: npm_script(&tree.scripts) })
+    })
+    .map(Some)
+}
+
+/// The approved scripts as npm runs them: in the package's directory, with its lifecycle event named.
+fn npm_script(scripts: &[npm::NpmScript]) -> Option<String> {
+    let line = |script: &npm::NpmScript| {
+        let (directory, event) = (quote(&script.directory), quote(&script.event));
+        let bin = quote(&format!("{}/node_modules/.bin", script.directory));
+        let variables =
+            format!("npm_lifecycle_event={event} npm_config_offline=true HOME=/.oclock/home PATH={bin}:\"$PATH\"");
+        format!("(cd {directory} && env {variables} sh -c {})\n", quote(&script.command))
+    };
+    let lines: String = scripts.iter().map(line).collect();
+    (!scripts.is_empty()).then(|| format!("set -eu\nmkdir -p /.oclock/home\n{lines}rm -rf /.oclock/home\n"))
+}
+
+fn script_of(command: &[String]) -> String {
+    let words: Vec<String> = command.iter().map(|word| quote(word)).collect();
+    format!("set -eu\n{}\n", words.join(" "))
+}
+
+/// One word for the shell, whatever is in it.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn major_minor(version: &str) -> Option<(u16, u16)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError> {
+    let pins: Vec<&PipPin> = request.lock.pip.iter().filter(|pin| pin.platform == request.platform).collect();
+    if pins.is_empty() {
+        return Ok(None);
+    }
+    let python =
+        crate::lock::python_version(request.lock, request.manifest, request.platform).ok_or(AssembleError::NoPython)?;
+    let minor = major_minor(&python).ok_or(AssembleError::NoPython)?;
+    let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
+    let mut key = question(request, "pip", &views);
+    key.field(&request.manifest.pip.path);
+    key.field(&python);
+    part("pip", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
+        let spec = pip::VenvSpec {
+            path: &request.manifest.pip.path,
+            python: minor,
+            python_version: &python,
+            executable: "/usr/bin/python3",
+        };
+        let tree = pip::write_environment(&spec, &pins, request.store, out)?;
+        Ok(Written { roots: tree.roots, script: Some(script_of(&tree.compile)) })
+    })
+    .map(Some)
+}

@@ -1,0 +1,186 @@
+//! The command line as a value.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Container images whose digest is a function of the lockfile alone.
+#[derive(Debug, Parser)]
+#[command(name = "oclock", version, about, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags that change where and how loudly, never what is built.
+#[derive(Debug, Args)]
+pub(super) struct GlobalArguments {
+    /// Run as if started in this directory
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// The manifest
+    #[arg(long, value_name = "FILE", default_value = "oclock.toml", global = true)]
+    pub manifest: PathBuf,
+    /// The lockfile
+    #[arg(long, value_name = "FILE", default_value = "lockfile.toml", global = true)]
+    pub lockfile: PathBuf,
+    /// The store of artifacts and layers
+    #[arg(long, value_name = "DIR", env = "OCLOCK_STORE", global = true)]
+    pub store: Option<PathBuf>,
+    /// Never use the network
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Requests under way at once
+    #[arg(short, long, value_name = "N", default_value_t = 32, global = true)]
+    pub jobs: usize,
+    /// How answers are written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human, global = true)]
+    pub format: Format,
+    /// Say nothing but answers and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Whether colours are used
+    #[arg(long, value_enum, default_value_t = When::Auto, global = true)]
+    pub color: When,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = When::Auto, global = true)]
+    pub progress: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write a commented oclock.toml and Containerfile.in
+    Init(InitArguments),
+    /// Choose versions, hash everything, write lockfile.toml
+    Update(UpdateArguments),
+    /// Build the image from the lockfile; print its ID
+    Build(BuildArguments),
+    /// List what the lockfile pins
+    List,
+    /// Print the rendered Containerfile
+    Render(PlatformArguments),
+    /// Print the digest of the build context, or write the context to a directory
+    Context(ContextArguments),
+    /// Show which sources, engines and directories are used, and where they were found
+    Info,
+    /// Fetch what the lockfile names and the store lacks
+    Fetch,
+    /// Look at the store
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArguments {
+    /// The directory to write to
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArguments {
+    /// Ask offline whether the lockfile answers the manifest; change nothing
+    #[arg(long, conflicts_with_all = ["dry_run", "exit_code"])]
+    pub check: bool,
+    /// Say what would change; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Exit with 1 when something changes
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlatformArguments {
+    /// The platform; the manifest's first when not given
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<crate::model::Platform>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// The engine that runs the steps
+    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    pub engine: EngineName,
+    /// Load the image into the engine under this name; may be repeated. The manifest's name and tags when not given
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    pub tag: Vec<String>,
+    /// Do not load the image into an engine
+    #[arg(long, conflicts_with = "tag")]
+    pub no_load: bool,
+    /// Write the image: oci:DIR, docker-archive:FILE or dir:DIR; may be repeated
+    #[arg(short, long, value_name = "KIND:PATH")]
+    pub output: Vec<String>,
+    /// Write the image ID and the manifest digest into the lockfile
+    #[arg(long)]
+    pub record: bool,
+    /// Run every step again, whatever is kept
+    #[arg(long)]
+    pub no_reuse: bool,
+    /// Write the manifest digest to this file
+    #[arg(long, value_name = "FILE")]
+    pub digest_file: Option<PathBuf>,
+    /// Time limit for the engine, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub limit: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum EngineName {
+    Auto,
+    Buildah,
+    BuildahOci,
+    BuildahChroot,
+    Docker,
+    DockerClassic,
+    DockerBuildkit,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ContextArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// Print the digest alone (as without any option)
+    #[arg(long)]
+    pub digest: bool,
+    /// Write the staged context to this new directory
+    #[arg(long, value_name = "DIR", conflicts_with = "digest")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Print where the store is
+    Path,
+    /// Print how much it holds
+    Size,
+    /// Hash every blob again
+    Verify(StoreVerifyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StoreVerifyArguments {
+    /// Remove damaged blobs, so that they are fetched again
+    #[arg(long)]
+    pub repair: bool,
+}

@@ -1,0 +1,362 @@
+//! `oclock build`: the image, offline from the lockfile.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::OpsError;
+use super::fetch::{Want, ensure_artifacts};
+use super::session::{Session, platform_of};
+use crate::assemble::{Context, ContextRequest, assemble};
+use crate::base::fs::write_atomically;
+use crate::engine::{self, BuildRequest, Engine, EngineChoice};
+use crate::image::{self, ImageConfig, Origin, SealRequest, SealedImage};
+use crate::lock::{self, ImagePin, Lockfile, render_lockfile};
+use crate::manifest::Manifest;
+use crate::model::{Hasher, Platform, Sha256};
+use crate::store::Store;
+use crate::template::Rendered;
+
+/// Whether the result is written into the lockfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// The result must be the recorded one, where there is one.
+    Compare,
+    /// The result is recorded.
+    Write,
+}
+
+/// Whether a kept image of the same inputs will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Yes.
+    Allowed,
+    /// Run every step again.
+    Refused,
+}
+
+/// Which names the image gets in the local engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loading {
+    /// None: it is not loaded.
+    Nothing,
+    /// The manifest's name and tags.
+    Manifest,
+    /// These.
+    Tags(Vec<String>),
+}
+
+/// Where else the image goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageOutput {
+    /// An OCI layout directory.
+    OciLayout(PathBuf),
+    /// One file that `docker load` takes.
+    DockerArchive(PathBuf),
+    /// A directory with manifest, config and layers, as skopeo's `dir:`.
+    Directory(PathBuf),
+}
+
+impl ImageOutput {
+    /// Reads `oci:DIR`, `docker-archive:FILE` or `dir:DIR`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str) -> Result<Self, OpsError> {
+        match text.split_once(':') {
+            Some((_, "")) | None => Err(OpsError::Output { text: text.to_owned() }),
+            Some(("oci", path)) => Ok(Self::OciLayout(path.into())),
+            Some(("docker-archive", path)) => Ok(Self::DockerArchive(path.into())),
+            Some(("dir", path)) => Ok(Self::Directory(path.into())),
+            Some(_) => Err(OpsError::Output { text: text.to_owned() }),
+        }
+    }
+}
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// The platform; the lock's first when not given.
+    pub platform: Option<Platform>,
+    /// The engine.
+    pub engine: EngineChoice,
+    /// Names in the local engine.
+    pub loading: Loading,
+    /// Other places.
+    pub outputs: Vec<ImageOutput>,
+    /// Compare with the lockfile or write to it.
+    pub recording: Recording,
+    /// Whether a kept image will do.
+    pub reuse: Reuse,
+    /// Whether the manifest digest is wanted although nothing is written out.
+    pub digest: WantDigest,
+    /// Time limit for the engine.
+    pub limit: Duration,
+}
+
+/// Whether the manifest digest, which needs compression, is worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantDigest {
+    /// Yes.
+    Yes,
+    /// Only where something else needs it.
+    IfNeeded,
+}
+
+/// What was built.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct BuildOutcome {
+    /// The image ID.
+    pub id: Sha256,
+    /// The manifest digest, where it was worked out.
+    pub digest: Option<Sha256>,
+    /// The context's digest.
+    pub context: Sha256,
+    /// The engine that ran the steps; none when a kept image was the answer.
+    pub engine: Option<String>,
+    /// The names it was loaded under.
+    pub loaded: Vec<String>,
+}
+
+/// Manifest, lockfile and template, read and found to agree.
+pub(super) struct Prepared {
+    pub manifest: Manifest,
+    pub lock: Lockfile,
+    pub platform: Platform,
+    pub rendered: Rendered,
+}
+
+pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<Prepared, OpsError> {
+    let file = session.manifest()?;
+    let lock = session.lock()?;
+    let drifts = lock::check(&file.manifest, &lock);
+    if !drifts.is_empty() {
+        return Err(OpsError::drifted(&file, drifts));
+    }
+    let platform = platform_of(platform, &lock)?;
+    let rendered = session.rendered(&file.manifest, &lock, platform)?;
+    Ok(Prepared { manifest: file.manifest, lock, platform, rendered })
+}
+
+impl Prepared {
+    pub(super) fn assemble(&self, session: &Session) -> Result<Context, OpsError> {
+        ensure_artifacts(session, &self.manifest, &self.lock, Want::Artifacts)?;
+        let phase = session.progress.spinner("assembling the context");
+        let context = assemble(&ContextRequest {
+            manifest: &self.manifest,
+            lock: &self.lock,
+            platform: self.platform,
+            rendered: &self.rendered,
+            directory: &session.paths.context(),
+            store: &session.store,
+        })?;
+        phase.finish(&context.digest().short());
+        Ok(context)
+    }
+}
+
+/// Builds the image, compares it with the recorded one, loads and writes it where asked.
+///
+/// # Errors
+/// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
+pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
+    let prepared = prepare(session, options.platform)?;
+    let config = image::config_of(&prepared.rendered.text)?;
+    let context = prepared.assemble(session)?;
+    let recorded = prepared.lock.images.get(&prepared.platform).copied();
+    let expected = recorded.filter(|_| options.recording == Recording::Compare);
+    check_files(expected, &context)?;
+    let mut builder =
+        Builder { session, options, prepared: &prepared, config: &config, context: &context, engine: None };
+    let image = builder.image()?;
+    check_image(session, expected, &image)?;
+    let digest = builder.digest(&image, expected)?;
+    builder.write_outputs(&image)?;
+    let loaded = builder.load(&image)?;
+    if options.recording == Recording::Write {
+        let digest = digest.ok_or(OpsError::NoPlatform)?;
+        record(session, &prepared, ImagePin { id: image.id, digest, context: context.digest() })?;
+    }
+    let engine = builder.engine.map(|engine| format!("{} {}", engine.name(), engine.version()));
+    Ok(BuildOutcome { id: image.id, digest, context: context.digest(), engine, loaded })
+}
+
+struct Builder<'a> {
+    session: &'a Session,
+    options: &'a BuildOptions,
+    prepared: &'a Prepared,
+    config: &'a ImageConfig,
+    context: &'a Context,
+    engine: Option<Box<dyn Engine>>,
+}
+
+const MEMO: &str = "image";
+/// Where an image is remembered by its own ID.
+const MEMO_BY_ID: &str = "image-by-id";
+/// Raised whenever the same root filesystem would be sealed to other bytes; a lockfile format of its own then.
+const SEAL_VERSION: &str = "1";
+
+impl Builder<'_> {
+    /// The kept image of the same inputs, or a new one.
+    fn image(&mut self) -> Result<SealedImage, OpsError> {
+        let question = self.question();
+        if self.options.reuse == Reuse::Allowed
+            && let Some(image) = self.kept(&question)
+        {
+            return Ok(image);
+        }
+        let image = self.run()?;
+        let answer = serde_json::to_vec(&image).unwrap_or_default();
+        self.session.store.set_memo(MEMO, &question, &answer)?;
+        self.session.store.set_memo(MEMO_BY_ID, &image.id, &answer)?;
+        Ok(image)
+    }
+
+    fn question(&self) -> Sha256 {
+        let mut hasher = Hasher::default();
+        hasher.field(self.context.digest().as_bytes());
+        hasher.field(image::rules_digest().as_bytes());
+        hasher.field(self.prepared.lock.epoch.to_string());
+        hasher.field(SEAL_VERSION);
+        hasher.finish()
+    }
+
+    fn kept(&self, question: &Sha256) -> Option<SealedImage> {
+        let image: SealedImage = serde_json::from_slice(&self.session.store.memo(MEMO, question)?).ok()?;
+        is_whole(&image, &self.session.store).then_some(image)
+    }
+
+    fn run(&mut self) -> Result<SealedImage, OpsError> {
+        let engine = engine::find(self.options.engine, &self.session.environment)?;
+        let scratch = self.session.scratch("build-")?;
+        let staged = scratch.path().join("context");
+        self.context.stage(&staged, &self.session.store)?;
+        let request = BuildRequest { context: &staged, scratch: scratch.path(), limit: self.options.limit };
+        let phase = self.session.progress.spinner(&format!("building with {}", engine.name()));
+        let progress = self.session.progress.clone();
+        let root = engine.build(&request, &mut |line| tracing::debug!("{line}"))?;
+        phase.finish(engine.version());
+        let origins = self.origins();
+        let seal = SealRequest {
+            epoch: self.prepared.lock.epoch,
+            platform: self.prepared.platform,
+            config: self.config,
+            origins: &origins,
+        };
+        let image = image::seal(&root, &seal, &self.session.store, &progress)?;
+        self.engine = Some(engine);
+        Ok(image)
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        let origin = |name: &str, roots: &[String]| Origin { name: name.to_owned(), roots: roots.to_vec() };
+        vec![
+            origin("files", &self.context.file_roots),
+            origin("npm", &self.context.npm_roots),
+            origin("pip", &self.context.pip_roots),
+        ]
+    }
+
+    fn digest(&self, image: &SealedImage, expected: Option<ImagePin>) -> Result<Option<Sha256>, OpsError> {
+        let needed = self.options.digest == WantDigest::Yes
+            || self.options.recording == Recording::Write
+            || self.writes_compressed();
+        if !needed {
+            return Ok(None);
+        }
+        let digest = image::manifest_digest(image, &self.session.store, &self.session.progress)?.digest;
+        match expected {
+            Some(pin) if pin.digest != digest => {
+                Err(OpsError::OtherImage { recorded: pin.digest, found: digest, differences: Vec::new() })
+            }
+            _ => Ok(Some(digest)),
+        }
+    }
+
+    fn writes_compressed(&self) -> bool {
+        self.options.outputs.iter().any(|output| !matches!(output, ImageOutput::DockerArchive(_)))
+    }
+
+    fn write_outputs(&self, image: &SealedImage) -> Result<(), OpsError> {
+        let (store, progress) = (&self.session.store, &self.session.progress);
+        for output in &self.options.outputs {
+            match output {
+                ImageOutput::OciLayout(path) => {
+                    let manifest = image::manifest_digest(image, store, progress)?;
+                    image::write_oci(path, &manifest, self.prepared.platform, &self.names(), store)?;
+                }
+                ImageOutput::DockerArchive(path) => image::write_docker_archive(path, image, &self.names(), store)?,
+                ImageOutput::Directory(path) => {
+                    image::write_directory(path, &image::manifest_digest(image, store, progress)?, store)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        match &self.options.loading {
+            Loading::Tags(tags) => tags.clone(),
+            Loading::Nothing | Loading::Manifest => {
+                let section = &self.prepared.manifest.image;
+                section.tags.iter().map(|tag| format!("{}:{tag}", section.name)).collect()
+            }
+        }
+    }
+
+    fn load(&mut self, image: &SealedImage) -> Result<Vec<String>, OpsError> {
+        if self.options.loading == Loading::Nothing {
+            return Ok(Vec::new());
+        }
+        let names = self.names();
+        let engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => engine::find(self.options.engine, &self.session.environment)?,
+        };
+        if !engine.has_image(&image.id, &names) {
+            let scratch = self.session.scratch("load-")?;
+            let archive = scratch.path().join("image.tar");
+            image::write_docker_archive(&archive, image, &names, &self.session.store)?;
+            engine.load(&archive, &names)?;
+        }
+        self.engine = Some(engine);
+        Ok(names)
+    }
+}
+
+fn check_files(expected: Option<ImagePin>, context: &Context) -> Result<(), OpsError> {
+    match expected {
+        Some(pin) if pin.context != context.digest() => {
+            Err(OpsError::FilesChanged { recorded: pin.context, found: context.digest() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImage) -> Result<(), OpsError> {
+    let Some(pin) = expected.filter(|pin| pin.id != image.id) else { return Ok(()) };
+    let differences = match kept_by_id(&pin.id, &session.store) {
+        Some(recorded) => {
+            let found = image::compare(&recorded, image, &session.store)?;
+            found.iter().take(20).map(ToString::to_string).collect()
+        }
+        None => vec!["the recorded image is not in the store, so its files cannot be compared".to_owned()],
+    };
+    Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
+}
+
+fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
+    let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
+    is_whole(&image, store).then_some(image)
+}
+
+fn is_whole(image: &SealedImage, store: &Store) -> bool {
+    store.contains(&image.id) && image.layers.iter().all(|layer| store.contains(&layer.diff_id))
+}
+
+fn record(session: &Session, prepared: &Prepared, pin: ImagePin) -> Result<(), OpsError> {
+    let mut lock = prepared.lock.clone();
+    if lock.images.insert(prepared.platform, pin) != Some(pin) {
+        write_atomically(&session.paths.lockfile, render_lockfile(&lock).as_bytes())?;
+    }
+    Ok(())
+}

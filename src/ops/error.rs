@@ -1,0 +1,258 @@
+//! What a verb can fail with: what the parts say, and a few things of its own.
+
+use std::path::PathBuf;
+
+use crate::assemble::AssembleError;
+use crate::base::explain::{Excerpt, Explain, Kind};
+use crate::base::fs::FsError;
+use crate::base::http::HttpError;
+use crate::engine::EngineError;
+use crate::fetch::FetchError;
+use crate::image::{ConfigError, SealError};
+use crate::lock::{Drift, LockError};
+use crate::manifest::{ManifestError, ManifestFile};
+use crate::model::{Platform, Sha256};
+use crate::resolve::apt::AptError;
+use crate::resolve::npm::NpmError;
+use crate::resolve::pip::PipError;
+use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::template::TemplateError;
+
+/// Why a verb did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// No manifest.
+    #[error("there is no `{}`", path.display())]
+    NoManifest {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No lockfile.
+    #[error("there is no `{}`", path.display())]
+    NoLock {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No template.
+    #[error("there is no `Containerfile.in`")]
+    NoTemplate {
+        /// The system's answer.
+        #[source]
+        source: FsError,
+    },
+    /// Neither `--store` nor a home directory.
+    #[error("there is no place for the store")]
+    NoStore,
+    /// A lock without platforms.
+    #[error("the lockfile has no platform")]
+    NoPlatform,
+    /// A platform that is not in the lock.
+    #[error("the lockfile has no pins for `{platform}`")]
+    PlatformNotLocked {
+        /// The platform.
+        platform: Platform,
+    },
+    /// The lock does not answer the manifest.
+    #[error("`lockfile.toml` no longer answers `oclock.toml`")]
+    Drifted {
+        /// Every disagreement.
+        drifts: Vec<Drift>,
+        /// Where the first one stands in the manifest.
+        excerpt: Option<Box<Excerpt>>,
+    },
+    /// A file that `init` would overwrite.
+    #[error("`{}` is already there", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The project's own files are not those that the recorded image was built from.
+    #[error("the project's files are not those of the recorded image")]
+    FilesChanged {
+        /// The recorded context.
+        recorded: Sha256,
+        /// The context now.
+        found: Sha256,
+    },
+    /// The build gave another image than the recorded one.
+    #[error("the build gave another image than the lockfile records")]
+    OtherImage {
+        /// The recorded ID.
+        recorded: Sha256,
+        /// The ID now.
+        found: Sha256,
+        /// The first differing files, when both images are at hand.
+        differences: Vec<String>,
+    },
+    /// A version that is needed and that no pin says.
+    #[error("which {what} the image will have is not known")]
+    UnknownTarget {
+        /// `Python` or `Node`.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A time in the future.
+    #[error("the epoch {epoch} is after this machine's clock")]
+    EpochAhead {
+        /// Seconds since 1970.
+        epoch: i64,
+    },
+    /// An output that is not known.
+    #[error("`{text}` is no output")]
+    Output {
+        /// What was asked.
+        text: String,
+    },
+    /// Something that this version cannot do.
+    #[error("{what} cannot be done by this version of oclock")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The lockfile.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Sources.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Debian packages.
+    #[error(transparent)]
+    Apt(#[from] AptError),
+    /// npm packages.
+    #[error(transparent)]
+    Npm(#[from] NpmError),
+    /// Python packages.
+    #[error(transparent)]
+    Pip(#[from] PipError),
+    /// Downloads.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The build context.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The image's config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The seal.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The file system.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+impl OpsError {
+    /// The lock does not answer the manifest; finds the place of the first disagreement.
+    pub fn drifted(file: &ManifestFile, drifts: Vec<Drift>) -> Self {
+        let excerpt = drifts.first().and_then(|drift| file.locate_place(&drift.place, &drift.to_string()));
+        Self::Drifted { drifts, excerpt: excerpt.map(Box::new) }
+    }
+
+    fn inner(&self) -> Option<&dyn Explain> {
+        Some(match self {
+            Self::Manifest(error) => error,
+            Self::Lock(error) => error,
+            Self::Template(error) => error,
+            Self::Source(error) => error,
+            Self::Store(error) => error,
+            Self::Apt(error) => error,
+            Self::Npm(error) => error,
+            Self::Pip(error) => error,
+            Self::Fetch(error) => error,
+            Self::Assemble(error) => error,
+            Self::Engine(error) => error,
+            Self::Config(error) => error,
+            Self::Seal(error) => error,
+            Self::Fs(error) => error,
+            Self::Http(error) => error,
+            _ => return None,
+        })
+    }
+}
+
+impl Explain for OpsError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } => Kind::No,
+            Self::NoStore | Self::Unsupported { .. } => Kind::Unable,
+            _ => self.inner().map_or(Kind::Asked, Explain::kind),
+        }
+    }
+
+    fn excerpt(&self) -> Option<Excerpt> {
+        match self {
+            Self::Drifted { excerpt, .. } => excerpt.as_deref().cloned(),
+            _ => self.inner().and_then(Explain::excerpt),
+        }
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::Drifted { drifts, excerpt } => {
+                drifts.iter().skip(usize::from(excerpt.is_some())).map(ToString::to_string).collect()
+            }
+            Self::OtherImage { recorded, found, differences } => {
+                let mut lines = vec![format!("recorded  sha256:{recorded}"), format!("   built  sha256:{found}")];
+                lines.extend(differences.iter().cloned());
+                lines
+            }
+            Self::FilesChanged { recorded, found } => {
+                vec![format!("recorded context  sha256:{recorded}"), format!("     context now  sha256:{found}")]
+            }
+            _ => self.inner().map(Explain::evidence).unwrap_or_default(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
+            Self::OtherImage { .. } => vec!["the lockfile was left as it was".to_owned()],
+            Self::FilesChanged { .. } => {
+                vec!["`context/`, `Containerfile.in` or where the manifest puts things has changed since `build --record`".to_owned()]
+            }
+            _ => self.inner().map(Explain::notes).unwrap_or_default(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let one = |hint: &str| vec![hint.to_owned()];
+        match self {
+            Self::NoManifest { .. } => {
+                one("run `oclock init` for a commented one, or name its directory with `-C DIR`")
+            }
+            Self::NoLock { .. } => one("run `oclock update`"),
+            Self::NoTemplate { .. } => one("run `oclock init` in an empty directory for a commented one"),
+            Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),
+            Self::NoPlatform | Self::PlatformNotLocked { .. } => {
+                one("add it to `[image] platforms` and run `oclock update`")
+            }
+            Self::Drifted { .. } => one("run `oclock update`"),
+            Self::Exists { .. } => one("name another directory"),
+            Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
+            Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
+            Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
+            Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
+            Self::Output { .. } => one("the outputs are `oci:DIR`, `docker-archive:FILE` and `dir:DIR`"),
+            _ => self.inner().map(Explain::hints).unwrap_or_default(),
+        }
+    }
+}

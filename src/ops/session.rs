@@ -1,0 +1,174 @@
+//! What every verb is given: where the project is, the store, the client, the sources.
+
+use std::path::{Path, PathBuf};
+
+use super::error::OpsError;
+use crate::base::environment::Environment;
+use crate::base::fs::{FsError, read_text, read_text_if_present};
+use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::progress::Progress;
+use crate::lock::{Lockfile, parse_lockfile};
+use crate::manifest::{Manifest, ManifestFile};
+use crate::model::Platform;
+use crate::source::{self, Sources};
+use crate::store::Store;
+use crate::template::{self, Rendered, TEMPLATE_FILE};
+
+/// Where a project's files are.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The project's directory.
+    pub directory: PathBuf,
+    /// oclock.toml.
+    pub manifest: PathBuf,
+    /// lockfile.toml.
+    pub lockfile: PathBuf,
+}
+
+impl Paths {
+    /// Joins the names of manifest and lockfile to the directory.
+    pub fn new(directory: &Path, manifest: &Path, lockfile: &Path) -> Self {
+        Self { directory: directory.to_owned(), manifest: directory.join(manifest), lockfile: directory.join(lockfile) }
+    }
+
+    /// Containerfile.in.
+    pub fn template(&self) -> PathBuf {
+        self.directory.join(TEMPLATE_FILE)
+    }
+
+    /// The project's own files for the image.
+    pub fn context(&self) -> PathBuf {
+        self.directory.join("context")
+    }
+
+    /// Scratch of this project.
+    pub fn scratch(&self) -> PathBuf {
+        self.directory.join(".oclock")
+    }
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Where the project is.
+    pub paths: Paths,
+    /// Where the store is; the user's cache directory when not given.
+    pub store: Option<PathBuf>,
+    /// How the network is used.
+    pub http: HttpOptions,
+}
+
+/// Everything a verb needs.
+#[derive(Debug)]
+pub struct Session {
+    /// What the process was told.
+    pub environment: Environment,
+    /// Where the project is.
+    pub paths: Paths,
+    /// The store.
+    pub store: Store,
+    /// The pooled client.
+    pub http: HttpClient,
+    /// Progress for people.
+    pub progress: Progress,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Session {
+    /// Opens the store and prepares the client.
+    ///
+    /// # Errors
+    /// When there is no place for the store or TLS cannot be set up.
+    pub fn open(options: SessionOptions, environment: Environment, progress: Progress) -> Result<Self, OpsError> {
+        let root = options.store.or_else(|| environment.cache_directory()).ok_or(OpsError::NoStore)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        Ok(Self {
+            runtime: runtime.map_err(FsError::new("start the runtime for", &root))?,
+            store: Store::open(root)?,
+            http: HttpClient::new(options.http)?,
+            paths: options.paths,
+            environment,
+            progress,
+        })
+    }
+
+    /// Reads oclock.toml.
+    ///
+    /// # Errors
+    /// When it is missing or wrong.
+    pub fn manifest(&self) -> Result<ManifestFile, OpsError> {
+        let path = &self.paths.manifest;
+        match read_text_if_present(path)? {
+            Some(text) => Ok(ManifestFile::parse(&text, &shown(path))?),
+            None => Err(OpsError::NoManifest { path: path.clone() }),
+        }
+    }
+
+    /// Reads lockfile.toml.
+    ///
+    /// # Errors
+    /// When it is missing or wrong.
+    pub fn lock(&self) -> Result<Lockfile, OpsError> {
+        self.lock_if_present()?.ok_or_else(|| OpsError::NoLock { path: self.paths.lockfile.clone() })
+    }
+
+    /// Reads lockfile.toml where there is one.
+    ///
+    /// # Errors
+    /// When it is there and wrong.
+    pub fn lock_if_present(&self) -> Result<Option<Lockfile>, OpsError> {
+        let path = &self.paths.lockfile;
+        let Some(text) = read_text_if_present(path)? else { return Ok(None) };
+        Ok(Some(parse_lockfile(&text, &shown(path))?))
+    }
+
+    /// Finds the user's sources and the project's own.
+    ///
+    /// # Errors
+    /// When a client's configuration cannot be read.
+    pub fn sources(&self, manifest: &Manifest) -> Result<Sources, OpsError> {
+        Ok(source::discover(&self.environment, &self.paths.directory, &manifest.sources)?)
+    }
+
+    /// Renders Containerfile.in.
+    ///
+    /// # Errors
+    /// When it is missing or says what it may not.
+    pub fn rendered(&self, manifest: &Manifest, lock: &Lockfile, platform: Platform) -> Result<Rendered, OpsError> {
+        let path = self.paths.template();
+        let text = read_text(&path).map_err(|source| OpsError::NoTemplate { source })?;
+        Ok(template::render(&text, manifest, lock, platform)?)
+    }
+
+    /// Runs a future to its end on the session's runtime.
+    pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// A fresh scratch directory of the project that goes away when dropped.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn scratch(&self, prefix: &str) -> Result<tempfile::TempDir, OpsError> {
+        let root = self.paths.scratch();
+        crate::base::fs::ensure_directory(&root)?;
+        Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?)
+    }
+}
+
+/// A path as a person would say it: relative where it was given so.
+fn shown(path: &Path) -> String {
+    path.strip_prefix("./").unwrap_or(path).display().to_string()
+}
+
+/// The platform asked for, or the lock's first.
+///
+/// # Errors
+/// When the lock has no pins for it.
+pub(super) fn platform_of(asked: Option<Platform>, lock: &Lockfile) -> Result<Platform, OpsError> {
+    match asked {
+        None => lock.platforms.first().copied().ok_or(OpsError::NoPlatform),
+        Some(platform) if lock.platforms.contains(&platform) => Ok(platform),
+        Some(platform) => Err(OpsError::PlatformNotLocked { platform }),
+    }
+}

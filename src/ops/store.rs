@@ -1,0 +1,69 @@
+//! `oclock store`: how much it holds, and whether every blob is what its name says.
+
+use super::error::OpsError;
+use super::session::Session;
+use crate::model::Sha256;
+use crate::store::StoreError;
+
+/// How much the store holds.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct StoreSize {
+    /// Blobs.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What to do with damaged blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Name them.
+    Report,
+    /// Name and remove them.
+    Remove,
+}
+
+/// What hashing every blob showed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StoreVerification {
+    /// Blobs that were hashed.
+    pub blobs: usize,
+    /// Those with other bytes than their names say.
+    pub damaged: Vec<Sha256>,
+    /// Whether these were removed.
+    pub removed: bool,
+}
+
+/// Counts blobs and bytes.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn store_size(session: &Session) -> Result<StoreSize, OpsError> {
+    let blobs = session.store.blobs()?;
+    Ok(StoreSize { blobs: blobs.len(), bytes: blobs.iter().map(|(_, size)| size).sum() })
+}
+
+/// Hashes every blob again.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn store_verify(session: &Session, repair: Repair) -> Result<StoreVerification, OpsError> {
+    let blobs = session.store.blobs()?;
+    let phase = session.progress.bytes("verifying the store", blobs.iter().map(|(_, size)| size).sum());
+    let mut damaged = Vec::new();
+    for (digest, size) in &blobs {
+        match session.store.open_blob(digest) {
+            Ok(_) => {}
+            Err(StoreError::Damaged { digest, .. }) => damaged.push(digest),
+            Err(error) => return Err(error.into()),
+        }
+        phase.advance(*size);
+    }
+    if repair == Repair::Remove {
+        for digest in &damaged {
+            session.store.remove_blob(digest)?;
+        }
+    }
+    phase.finish(&crate::base::text::count(blobs.len(), "blob"));
+    Ok(StoreVerification { blobs: blobs.len(), removed: repair == Repair::Remove && !damaged.is_empty(), damaged })
+}

@@ -1,0 +1,225 @@
+//! `oclock update`: choose versions, hash everything, write lockfile.toml.
+
+use std::collections::BTreeMap;
+
+use super::error::OpsError;
+use super::session::Session;
+use crate::base::clock;
+use crate::base::fs::write_atomically;
+use crate::image;
+use crate::lock::{
+    self, AptPin, ArchivePin, BasePin, Lockfile, NpmPin, PipPin, SealPin, fingerprints, pinned_upstream,
+    render_lockfile,
+};
+use crate::manifest::{BaseRequest, Manifest};
+use crate::model::Platform;
+use crate::resolve::{apt, npm, pip};
+use crate::source::{Source, Sources};
+
+/// What `update` does with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateMode {
+    /// Write the lockfile.
+    Write,
+    /// Only say what would change.
+    DryRun,
+}
+
+/// What `update` chose.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct UpdateOutcome {
+    /// Whether the new lockfile differs from the one that was there.
+    pub changed: bool,
+    /// Whether it was written (not when nothing changed or nothing should be written).
+    pub written: bool,
+    /// Pins in the new lockfile.
+    pub pins: usize,
+}
+
+/// Asks offline whether the lockfile answers the manifest.
+///
+/// # Errors
+/// When it does not, or either cannot be read.
+pub fn check(session: &Session) -> Result<(), OpsError> {
+    let file = session.manifest()?;
+    let drifts = lock::check(&file.manifest, &session.lock()?);
+    if drifts.is_empty() { Ok(()) } else { Err(OpsError::drifted(&file, drifts)) }
+}
+
+/// Resolves every requirement and writes the lockfile when it changed.
+///
+/// # Errors
+/// When a source cannot be reached, a requirement has no solution, or something is not to be trusted.
+pub fn update(session: &Session, mode: UpdateMode) -> Result<UpdateOutcome, OpsError> {
+    let file = session.manifest()?;
+    let previous = session.lock_if_present()?;
+    let sources = session.sources(&file.manifest)?;
+    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref()))?;
+    let lock = settle(resolved, previous.as_ref());
+    finish(session, mode, previous.as_ref(), &lock)
+}
+
+pub(super) fn finish(
+    session: &Session,
+    mode: UpdateMode,
+    previous: Option<&Lockfile>,
+    lock: &Lockfile,
+) -> Result<UpdateOutcome, OpsError> {
+    let changed = previous != Some(lock);
+    let written = changed && mode == UpdateMode::Write;
+    if written {
+        write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
+    }
+    Ok(UpdateOutcome { changed, written, pins: lock.pins().count() })
+}
+
+async fn resolve(
+    session: &Session,
+    manifest: &Manifest,
+    sources: &Sources,
+    previous: Option<&Lockfile>,
+) -> Result<Lockfile, OpsError> {
+    let mut lock = Lockfile {
+        epoch: 0,
+        platforms: manifest.image.platforms.clone(),
+        fingerprints: fingerprints(manifest),
+        seal: SealPin { rules: image::rules_digest(), encoder: image::ENCODER.to_owned() },
+        base: base_of(manifest)?,
+        archives: Vec::new(),
+        apt: Vec::new(),
+        npm: Vec::new(),
+        pip: Vec::new(),
+        images: BTreeMap::new(),
+    };
+    for platform in &manifest.image.platforms {
+        let (archives, apt) = resolve_apt(session, manifest, sources, *platform).await?;
+        lock.archives.extend(archives);
+        lock.apt.extend(apt);
+        let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
+        let (npm, pip) = tokio::join!(
+            resolve_npm(session, manifest, sources, *platform, &lock.apt, previous_npm),
+            resolve_pip(session, manifest, sources, *platform, &lock.apt),
+        );
+        lock.npm.extend(npm?);
+        lock.pip.extend(pip?);
+    }
+    lock.archives.sort_by(|a, b| (&a.source, &a.suite, a.date).cmp(&(&b.source, &b.suite, b.date)));
+    lock.archives.dedup();
+    lock.epoch = epoch(manifest, &lock.archives)?;
+    Ok(lock)
+}
+
+fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
+    match &manifest.image.base {
+        BaseRequest::Debian { suite } => Ok(BasePin::Debian { suite: suite.clone() }),
+        BaseRequest::Image(_) => Err(OpsError::Unsupported {
+            what: "a base image of a registry",
+            hint: "use `base = { debian = \"trixie\" }`",
+        }),
+    }
+}
+
+async fn resolve_apt(
+    session: &Session,
+    manifest: &Manifest,
+    sources: &Sources,
+    platform: Platform,
+) -> Result<(Vec<ArchivePin>, Vec<AptPin>), OpsError> {
+    let suite = match (&manifest.image.base, &manifest.apt.suite) {
+        (BaseRequest::Debian { suite }, _) => suite,
+        (BaseRequest::Image(_), Some(suite)) => suite,
+        (BaseRequest::Image(_), None) => return Ok((Vec::new(), Vec::new())),
+    };
+    let archives = sources.apt(suite)?;
+    let archives: Vec<&Source> = archives.iter().collect();
+    let request = apt::AptRequest {
+        platform,
+        suite,
+        packages: &manifest.apt.packages,
+        recommends: manifest.apt.recommends,
+        installed: None,
+        now: clock::now(),
+    };
+    let phase = session.progress.spinner("resolving apt");
+    let solution = apt::resolve(&request, &archives, &session.http, &session.store).await?;
+    phase.finish(&crate::base::text::count(solution.pins.len(), "package"));
+    Ok((solution.archives, solution.pins))
+}
+
+async fn resolve_npm(
+    session: &Session,
+    manifest: &Manifest,
+    sources: &Sources,
+    platform: Platform,
+    apt: &[AptPin],
+    previous: &[NpmPin],
+) -> Result<Vec<NpmPin>, OpsError> {
+    if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let node = manifest.npm.node.clone().or_else(|| pinned_upstream(apt, "nodejs", platform)).ok_or(
+        OpsError::UnknownTarget { what: "Node", hint: "add `nodejs` to `[apt] packages`, or set `[npm] node`" },
+    )?;
+    let registries = sources.npm()?;
+    let registries: Vec<&Source> = registries.iter().collect();
+    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous };
+    let phase = session.progress.spinner("resolving npm");
+    let pins = npm::resolve(&request, &registries, &session.http, &session.store, &session.progress).await?;
+    phase.finish(&crate::base::text::count(pins.len(), "package"));
+    Ok(pins)
+}
+
+async fn resolve_pip(
+    session: &Session,
+    manifest: &Manifest,
+    sources: &Sources,
+    platform: Platform,
+    apt: &[AptPin],
+) -> Result<Vec<PipPin>, OpsError> {
+    if manifest.pip.packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let python = manifest.pip.python.clone().or_else(|| pinned_upstream(apt, "python3", platform)).ok_or(
+        OpsError::UnknownTarget { what: "Python", hint: "add `python3` to `[apt] packages`, or set `[pip] python`" },
+    )?;
+    let indexes = sources.pip()?;
+    let indexes: Vec<&Source> = indexes.iter().collect();
+    let request =
+        pip::PipRequest { platform, section: &manifest.pip, python_version: &python, glibc: glibc(apt, platform) };
+    let phase = session.progress.spinner("resolving pip");
+    let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
+    phase.finish(&crate::base::text::count(pins.len(), "package"));
+    Ok(pins)
+}
+
+/// The C library's version, for the manylinux level; 2.17 where no pin says it (every wheel of PEP 599 runs there).
+fn glibc(apt: &[AptPin], platform: Platform) -> (u16, u16) {
+    let parse = |version: String| {
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+    };
+    pinned_upstream(apt, "libc6", platform).and_then(parse).unwrap_or((2, 17))
+}
+
+fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64, OpsError> {
+    let newest = archives.iter().map(|archive| archive.date).max();
+    let epoch = manifest.image.epoch.or(newest).ok_or(OpsError::UnknownTarget {
+        what: "time",
+        hint: "set `[image] epoch`, for example `epoch = 2026-01-01T00:00:00Z`",
+    })?;
+    if epoch > clock::now() { Err(OpsError::EpochAhead { epoch }) } else { Ok(epoch) }
+}
+
+/// Keeps the old lockfile's evidence, time and recorded images when nothing that is built from changed: a new Date on the
+/// same packages is no reason for another image.
+fn settle(new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
+    let Some(previous) = previous else { return new };
+    let same = previous.base == new.base
+        && previous.platforms == new.platforms
+        && previous.fingerprints == new.fingerprints
+        && previous.seal == new.seal
+        && previous.apt == new.apt
+        && previous.npm == new.npm
+        && previous.pip == new.pip;
+    if same { previous.clone() } else { new }
+}

@@ -1,0 +1,71 @@
+//! Outcomes for people: one thing a line, columns where they help.
+
+use crate::base::text::{count, human_size, sanitize};
+use crate::ops::{BuildOutcome, FetchReport, InfoOutcome, ListOutcome, StoreSize, StoreVerification, UpdateOutcome};
+
+/// The image ID, alone on its line: what scripts read.
+pub fn build_lines(outcome: &BuildOutcome) -> String {
+    format!("{}\n", outcome.id.prefixed())
+}
+
+/// `ecosystem:name version size sha256`, in columns.
+pub fn list_lines(outcome: &ListOutcome) -> String {
+    let names: Vec<String> = outcome.pins.iter().map(|pin| format!("{}:{}", pin.ecosystem, pin.name)).collect();
+    let name_width = names.iter().map(String::len).max().unwrap_or(0);
+    let version_width = outcome.pins.iter().map(|pin| pin.version.len()).max().unwrap_or(0);
+    let line = |(name, pin): (&String, &crate::ops::ListedPin)| {
+        let size = human_size(pin.size);
+        format!("{name:name_width$}  {:version_width$}  {size:>9}  sha256:{}\n", pin.version, pin.sha256)
+    };
+    names.iter().zip(&outcome.pins).map(line).collect()
+}
+
+/// What `update` did.
+pub fn update_lines(outcome: &UpdateOutcome) -> String {
+    let what = match (outcome.changed, outcome.written) {
+        (false, _) => "nothing changed",
+        (true, true) => "the lockfile was written",
+        (true, false) => "the lockfile would change; nothing was written",
+    };
+    format!("{}, {what}\n", count(outcome.pins, "pin"))
+}
+
+/// What `fetch` brought.
+pub fn fetch_lines(report: &FetchReport) -> String {
+    let mut text = format!("{} fetched, {}\n", count(report.files, "file"), human_size(report.bytes));
+    if report.superseded > 0 {
+        let what = count(report.superseded, "signed index");
+        text.push_str(&format!(
+            "{what} of the lockfile replaced by the archive since; the pins are still verified by hash\n"
+        ));
+    }
+    text
+}
+
+/// Directories, sources and engines.
+pub fn info_lines(outcome: &InfoOutcome) -> String {
+    let mut text = format!(
+        "oclock    {}  lockfile format {}\nstore     {}\n",
+        outcome.version, outcome.lock_format, outcome.store
+    );
+    for (name, url, found_in) in &outcome.sources {
+        text.push_str(&format!("source    {name}  {}  ({})\n", sanitize(url), sanitize(found_in)));
+    }
+    for (name, state) in &outcome.engines {
+        text.push_str(&format!("engine    {name}  {}\n", sanitize(state)));
+    }
+    text
+}
+
+/// How much the store holds.
+pub fn size_lines(size: &StoreSize) -> String {
+    format!("{}, {}\n", count(size.blobs, "blob"), human_size(size.bytes))
+}
+
+/// Which blobs are damaged.
+pub fn verify_lines(outcome: &StoreVerification) -> String {
+    let fate = if outcome.removed { "damaged, removed" } else { "damaged" };
+    let mut text: String = outcome.damaged.iter().map(|digest| format!("sha256:{digest}  {fate}\n")).collect();
+    text.push_str(&format!("{}, {} damaged\n", count(outcome.blobs, "blob"), outcome.damaged.len()));
+    text
+}
