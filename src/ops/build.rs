@@ -10,7 +10,7 @@ use crate::assemble::{Context, ContextRequest, assemble};
 use crate::base::fs::write_atomically;
 use crate::engine::{self, BuildRequest, Engine, EngineChoice};
 use crate::image::{self, ImageConfig, Origin, SealRequest, SealedImage};
-use crate::lock::{self, ImagePin, Lockfile, render_lockfile};
+use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
 use crate::store::Store;
@@ -132,9 +132,19 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
     if !drifts.is_empty() {
         return Err(OpsError::drifted(&file, drifts));
     }
+    check_seal(&lock)?;
     let platform = platform_of(platform, &lock)?;
     let rendered = session.rendered(&file.manifest, &lock, platform)?;
     Ok(Prepared { manifest: file.manifest, lock, platform, rendered })
+}
+
+/// The rules that a lock was made for must be this program's: others would give another image.
+fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
+    let own = image::rules_digest();
+    if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
+        return Ok(());
+    }
+    Err(OpsError::OtherSeal { locked: lock.seal.clone(), own: SealPin { rules: own, encoder: image::ENCODER.to_owned() } })
 }
 
 impl Prepared {

@@ -9,7 +9,7 @@ use crate::base::http::HttpError;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
 use crate::image::{ConfigError, SealError};
-use crate::lock::{Drift, LockError};
+use crate::lock::{Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
@@ -60,6 +60,14 @@ pub enum OpsError {
         drifts: Vec<Drift>,
         /// Where the first one stands in the manifest.
         excerpt: Option<Box<Excerpt>>,
+    },
+    /// The lock was made for other rules than this program's.
+    #[error("`lockfile.toml` was made for another seal than this oclock has")]
+    OtherSeal {
+        /// What the lock says.
+        locked: SealPin,
+        /// What this program does.
+        own: SealPin,
     },
     /// A file that `init` would overwrite.
     #[error("`{}` is already there", path.display())]
@@ -192,7 +200,7 @@ impl OpsError {
 impl Explain for OpsError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } => Kind::No,
+            Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => Kind::No,
             Self::NoStore | Self::Unsupported { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
@@ -215,6 +223,10 @@ impl Explain for OpsError {
                 lines.extend(differences.iter().cloned());
                 lines
             }
+            Self::OtherSeal { locked, own } => vec![
+                format!("  locked  rules sha256:{}  encoder {}", locked.rules.short(), locked.encoder),
+                format!("this one  rules sha256:{}  encoder {}", own.rules.short(), own.encoder),
+            ],
             Self::FilesChanged { recorded, found } => {
                 vec![format!("recorded context  sha256:{recorded}"), format!("     context now  sha256:{found}")]
             }
@@ -247,6 +259,7 @@ impl Explain for OpsError {
             }
             Self::Drifted { .. } => one("run `oclock update`"),
             Self::Exists { .. } => one("name another directory"),
+            Self::OtherSeal { .. } => one("use the oclock that wrote the lockfile, or run `oclock update` to move to this one"),
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
             Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
