@@ -325,7 +325,7 @@ impl Builder<'_> {
         if !engine.has_image(&image.id, &names) {
             let scratch = self.session.scratch("load-")?;
             let archive = scratch.path().join("image.tar");
-            image::write_docker_archive(&archive, image, &names, &self.session.store)?;
+            image::write_docker_archive(&archive, image, &[], &self.session.store)?;
             engine.load(&archive, &names)?;
         }
         self.engine = Some(engine);
