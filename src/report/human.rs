@@ -32,7 +32,10 @@ pub fn update_lines(outcome: &UpdateOutcome) -> String {
 
 /// What `fetch` brought.
 pub fn fetch_lines(report: &FetchReport) -> String {
-    let mut text = format!("{} fetched, {}\n", count(report.files, "file"), human_size(report.bytes));
+    let mut text = match report.files {
+        0 => "nothing to fetch: the store has every locked file\n".to_owned(),
+        files => format!("{} fetched, {}\n", count(files, "file"), human_size(report.bytes)),
+    };
     if report.superseded > 0 {
         let what = count(report.superseded, "signed index");
         text.push_str(&format!(
@@ -48,11 +51,13 @@ pub fn info_lines(outcome: &InfoOutcome) -> String {
         "oclock    {}  lockfile format {}\nstore     {}\n",
         outcome.version, outcome.lock_format, outcome.store
     );
+    let names = outcome.sources.iter().map(|(name, ..)| name).chain(outcome.engines.iter().map(|(name, _)| name));
+    let width = names.map(String::len).max().unwrap_or(0);
     for (name, url, found_in) in &outcome.sources {
-        text.push_str(&format!("source    {name}  {}  ({})\n", sanitize(url), sanitize(found_in)));
+        text.push_str(&format!("source    {name:width$}  {}  ({})\n", sanitize(url), sanitize(found_in)));
     }
     for (name, state) in &outcome.engines {
-        text.push_str(&format!("engine    {name}  {}\n", sanitize(state)));
+        text.push_str(&format!("engine    {name:width$}  {}\n", sanitize(state)));
     }
     text
 }

@@ -36,12 +36,8 @@ impl Registries {
     /// With the packages that a project of every ecosystem needs: an essential base, a tool that needs a library, Node and
     /// Python, two npm packages, two wheels.
     pub fn serve() -> Self {
-        let mut registries = Self {
-            site: Site::serve(),
-            packages: BTreeMap::new(),
-            documents: BTreeMap::new(),
-            pages: BTreeMap::new(),
-        };
+        let mut registries =
+            Self { site: Site::serve(), packages: BTreeMap::new(), documents: BTreeMap::new(), pages: BTreeMap::new() };
         registries.deb("base-files", "13.8", "Essential: yes\nPriority: required\n");
         registries.deb("apt", "3.0.3", "Priority: required\n");
         registries.deb("ca-certificates", "20250419", "");
@@ -139,7 +135,8 @@ impl Registries {
 fn clear_signed(text: &str) -> String {
     let (key, _) = SignedSecretKey::from_string(SECRET_KEY).unwrap();
     let key = &key.primary_key;
-    let mut config = SignatureConfig::v4(SignatureType::Text, key.algorithm(), pgp::crypto::hash::HashAlgorithm::Sha256);
+    let mut config =
+        SignatureConfig::v4(SignatureType::Text, key.algorithm(), pgp::crypto::hash::HashAlgorithm::Sha256);
     config.hashed_subpackets = vec![
         Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(DATE))).unwrap(),
         Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint())).unwrap(),
