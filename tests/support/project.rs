@@ -117,10 +117,13 @@ impl Project {
         self.answer(&mut self.command(arguments))
     }
 
-    /// What a command says, with what differs from run to run left out: temporary directories.
+    /// What a command says, with what differs from run to run left out: temporary directories and ports.
     pub fn answer(&self, command: &mut Command) -> Answer {
         let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap().replace(self.directory.path().to_str().unwrap(), "TEMP");
+        let text = |bytes| {
+            let text = String::from_utf8(bytes).unwrap().replace(self.directory.path().to_str().unwrap(), "TEMP");
+            without_ports(&text)
+        };
         Answer { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
@@ -143,4 +146,10 @@ fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
             files.insert(path.clone(), fs::read(path).unwrap());
         }
     }
+}
+
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| whole + "LOOPBACK" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
