@@ -169,7 +169,7 @@ fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_output_is() {
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     let full = command.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(full.status.code(), Some(3));
-    let expected = "error: could not write to `standard output`\nbecause: No space left on device (os error 28)\n hint: free some room there, or name another place with `--store DIR`\n";
+    let expected = "error: could not write to `standard output`\nbecause: No space left on device (os error 28)\n hint: free some room on that disk\n";
     assert_eq!(String::from_utf8(full.stderr).unwrap(), expected);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -156,7 +156,7 @@ fn a_lockfile_of_another_form_is_refused_by_every_command() {
         (
             "[seal]",
             "[seal] # mine",
-            "error: `lockfile.toml` is not as oclock writes it\n  --> lockfile.toml:12:1\n   | [seal] # mine\n     found  [seal] # mine\n  expected  [seal]\n".to_owned(),
+            "error: `lockfile.toml` is not as oclock writes it\n  --> lockfile.toml:12:1\n   | [seal] # mine     this line\n     found  [seal] # mine\n  expected  [seal]\n".to_owned(),
         ),
     ];
     for (from, to, expected) in edits {
@@ -333,7 +333,7 @@ fn a_full_disk_leaves_lockfile_and_store_as_they_were() {
         let answer = project.run(&[&["--quiet"], command].concat());
         assert_eq!((answer.code, answer.stdout.as_str()), (3, ""), "{answer:?}");
         assert!(answer.stderr.contains("No space left on device"), "{}", answer.stderr);
-        assert!(answer.stderr.contains(" hint: "), "{}", answer.stderr);
+        assert!(answer.stderr.contains("`--store DIR`"), "{}", answer.stderr);
     }
     assert_eq!(project.read("lockfile.toml"), lock);
     let verify = project.run(&["--quiet", "--store", "small/store", "store", "verify"]);
@@ -353,23 +353,19 @@ fn a_full_disk_leaves_the_old_lockfile() {
     }
     fs::write(project.root().join("ballast"), vec![0; 64 << 10]).unwrap_err();
     registries.npm("shout", "2.1.0", json!({}));
-    let expected = "\
-error: could not write `lockfile.toml`
-because: No space left on device (os error 28)
- hint: free some room there, or name another place with `--store DIR`
-";
-    refused_on_full_disk(&project, expected, &files);
-    drop(small);
-}
-
-fn refused_on_full_disk(project: &Project, expected: &str, files: &[(&str, String)]) {
     let answer = project.run(&["--quiet", "update"]);
-    assert_eq!((answer.code, answer.stderr.as_str()), (3, expected));
-    for (name, text) in files {
+    assert_eq!((answer.code, answer.stdout.as_str()), (3, ""));
+    assert!(
+        answer.stderr.starts_with("error: could not write `lockfile.toml`\nbecause: No space left on device"),
+        "{answer:?}"
+    );
+    assert!(answer.stderr.ends_with(" hint: free some room on that disk\n"), "{answer:?}");
+    for (name, text) in &files {
         assert_eq!(project.read(name), *text);
     }
     let left: Vec<_> = fs::read_dir(project.root()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), files.len() + 1, "nothing is left beside them: {left:?}");
+    drop(small);
 }
 
 #[test]
@@ -391,16 +387,10 @@ because: the signature of {KEY} does not verify: the text was changed or the sig
     let stranger = Project::locked(&other);
     let key = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/apt/key.asc")).unwrap();
     fs::write(stranger.home().join(".config/oclock/archive.asc"), key).unwrap();
-    let expected = format!(
-        "\
-error: `dists/trixie/InRelease` of `debian` is not to be trusted
-because: it has no signature that can be trusted
-"
-    );
     let answer = stranger.run(&["--quiet", "update"]);
     assert!(
-        answer.code == 4 && answer.stderr.contains(&format!("signed by {KEY}, which is not in the keyring")),
-        "{answer:?} {expected}"
+        answer.code == 4 && answer.stderr.contains(&format!("signed by key {KEY}, which is not in the keyring")),
+        "{answer:?}"
     );
     let index = Registries::serve();
     let project = Project::greeter(&index);
@@ -420,14 +410,14 @@ fn a_source_that_is_not_there_is_told_from_one_that_lies() {
     let answer = project.run(&["--quiet", "fetch"]);
     let expected = "\
 error: `apt:hello 2.10-3` is no longer to be had
-  source  debian
-    file  pool/hello_2.10-3_amd64.deb
-   asked  http://LOOPBACK/debian/
+    source  debian
+      file  pool/hello_2.10-3_amd64.deb
+     asked  http://LOOPBACK/debian/
  note: sources drop superseded files; what else the lock pins was fetched and is kept
  hint: run `oclock update --pruned` to move these pins and nothing else
  hint: or name a place that still has them as a mirror in `[sources]`
 ";
-    assert_eq!((answer.code, answer.stderr.replace("    source", "source")), (3, expected.to_owned()));
+    assert_eq!((answer.code, answer.stderr.as_str()), (3, expected));
 }
 
 #[test]
