@@ -387,3 +387,24 @@ fn talk_goes_to_standard_error_and_can_be_silenced() {
     let verbose = project.run(&["--verbose", "update", "--check"]);
     assert_eq!(verbose.code, 1);
 }
+
+#[test]
+fn every_answer_is_to_be_had_as_json() {
+    let registries = Registries::serve();
+    let project = Project::locked(&registries);
+    let ask = |arguments: &[&str]| -> Value {
+        let answer = project.run(&[&["--quiet", "--format", "json"], arguments].concat());
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert_eq!(answer.stdout.lines().count(), 1, "{answer:?}");
+        serde_json::from_str(&answer.stdout).unwrap()
+    };
+    assert_eq!(
+        ask(&["init", "new"]),
+        json!({ "written": ["new/oclock.toml", "new/Containerfile.in", "new/.gitignore"] })
+    );
+    assert_eq!(ask(&["context"]), json!({ "digest": &CONTEXT.trim()["sha256:".len()..] }));
+    assert_eq!(ask(&["store", "path"]), json!({ "path": "TEMP/home/.cache/oclock" }));
+    assert_eq!(ask(&["fetch"]), json!({ "files": 0, "bytes": 0, "superseded": 0 }));
+    assert_eq!(ask(&["store", "verify"])["damaged"], json!([]));
+    assert!(ask(&["store", "size"])["blobs"].as_u64().unwrap() > 10);
+}

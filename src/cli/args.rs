@@ -16,6 +16,7 @@ pub struct Arguments {
 
 /// Flags that change where and how loudly, never what is built.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct GlobalArguments {
     /// Run as if started in this directory
     #[arg(short = 'C', value_name = "DIR", global = true)]

@@ -84,11 +84,11 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         enter_directory(directory)?;
     }
     if let Command::Init(init) = &arguments.command {
-        return run_init(init);
+        return run_init(global.format, init);
     }
     let session = open(global, environment)?;
     match &arguments.command {
-        Command::Init(init) => run_init(init),
+        Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => run_update(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
         Command::List => {
@@ -96,7 +96,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
         }
         Command::Render(platform) => Ok(Answer::yes(ops::render(&session, platform.platform)?)),
-        Command::Context(context) => run_context(&session, context),
+        Command::Context(context) => run_context(&session, global.format, context),
         Command::Info => {
             let outcome = ops::info(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::info_lines)))
@@ -109,9 +109,8 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
     }
 }
 
-fn run_init(init: &InitArguments) -> Result<Answer, OpsError> {
-    let outcome = ops::init(&init.into)?;
-    Ok(Answer::yes(outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()))
+fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
+    Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
 }
 
 fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Result<Answer, OpsError> {
@@ -153,14 +152,14 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
     Ok(Answer::yes(written(format, &outcome, report::build_lines)))
 }
 
-fn run_context(session: &Session, context: &ContextArguments) -> Result<Answer, OpsError> {
+fn run_context(session: &Session, format: Format, context: &ContextArguments) -> Result<Answer, OpsError> {
     let outcome = ops::context(session, context.platform.platform, context.to.as_deref())?;
-    Ok(Answer::yes(format!("{}\n", outcome.digest.prefixed())))
+    Ok(Answer::yes(written(format, &outcome, report::context_lines)))
 }
 
 fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Result<Answer, OpsError> {
     match command {
-        StoreCommand::Path => Ok(Answer::yes(format!("{}\n", session.store.root().display()))),
+        StoreCommand::Path => Ok(Answer::yes(written(format, &ops::store_path(session), report::path_lines))),
         StoreCommand::Size => Ok(Answer::yes(written(format, &ops::store_size(session)?, report::size_lines))),
         StoreCommand::Verify(verify) => {
             let repair = if verify.repair { Repair::Remove } else { Repair::Report };

@@ -8,7 +8,7 @@ use crate::base::fs::{ensure_directory, write_atomically};
 use crate::template::TEMPLATE_FILE;
 
 /// What was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct InitOutcome {
     /// The files, in the order written.
     pub written: Vec<PathBuf>,

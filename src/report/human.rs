@@ -1,7 +1,25 @@
 //! Outcomes for people: one thing a line, columns where they help.
 
 use crate::base::text::{count, human_size, sanitize};
-use crate::ops::{BuildOutcome, FetchReport, InfoOutcome, ListOutcome, StoreSize, StoreVerification, UpdateOutcome};
+use crate::ops::{
+    BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath, StoreSize,
+    StoreVerification, UpdateOutcome,
+};
+
+/// The files that were written, one a line.
+pub fn init_lines(outcome: &InitOutcome) -> String {
+    outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()
+}
+
+/// The context's digest, alone on its line.
+pub fn context_lines(outcome: &ContextOutcome) -> String {
+    format!("{}\n", outcome.digest.prefixed())
+}
+
+/// The store's directory, alone on its line.
+pub fn path_lines(outcome: &StorePath) -> String {
+    format!("{}\n", outcome.path.display())
+}
 
 /// The image ID, alone on its line: what scripts read.
 pub fn build_lines(outcome: &BuildOutcome) -> String {

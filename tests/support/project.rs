@@ -84,6 +84,11 @@ impl Project {
         self.directory.path().join("home")
     }
 
+    /// The one directory on the PATH.
+    pub fn tools(&self) -> PathBuf {
+        self.directory.path().join("bin")
+    }
+
     pub fn store(&self) -> PathBuf {
         self.home().join(".cache/oclock")
     }
@@ -109,7 +114,7 @@ impl Project {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oclock"));
         command.args(arguments).current_dir(self.root()).env_clear();
-        command.env("HOME", self.home()).env("PATH", self.directory.path().join("bin"));
+        command.env("HOME", self.home()).env("PATH", self.tools());
         command
     }
 
