@@ -3,11 +3,11 @@
 // Helpers of a test may fail as a test does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/site.rs"]
+mod site;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use oclock::base::explain::{Explain, Kind};
 use oclock::base::http::{HttpClient, HttpOptions};
@@ -19,6 +19,7 @@ use oclock::resolve::apt::{
 };
 use oclock::source::Source;
 use oclock::store::Store;
+use site::Site;
 
 /// 2024-03-02, a day after the archive's Date.
 const NOW: i64 = 1_709_337_600;
@@ -29,55 +30,17 @@ fn data(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apt").join(name)).unwrap()
 }
 
-/// Serves a map of paths on loopback and notes what was asked for.
-struct Archive {
-    url: url::Url,
-    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Archive {
-    fn serve() -> Self {
-        let packages = data("Packages");
-        let by_hash = format!("/debian/dists/test/main/binary-amd64/by-hash/SHA256/{}", Sha256::of(&packages));
-        let files =
-            BTreeMap::from([("/debian/dists/test/InRelease".to_owned(), data("InRelease")), (by_hash, packages)]);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = url::Url::parse(&format!("http://{}/debian/", listener.local_addr().unwrap())).unwrap();
-        let archive = Self { url, files: Arc::new(Mutex::new(files)), asked: Arc::default() };
-        let (files, asked) = (archive.files.clone(), archive.asked.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (files, asked) = (files.clone(), asked.clone());
-                std::thread::spawn(move || answer(stream.unwrap(), &files, &asked));
-            }
-        });
-        archive
-    }
-
-    fn change(&self, part: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) {
-        let mut files = self.files.lock().unwrap();
-        let (path, bytes) = files.iter().find(|(path, _)| path.contains(part)).unwrap();
-        let (path, bytes) = (path.clone(), change(bytes.clone()));
-        files.insert(path, bytes);
-    }
-}
-
-fn answer(mut stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>, asked: &Mutex<Vec<String>>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
-    lines.by_ref().find(String::is_empty);
-    asked.lock().unwrap().push(path.clone());
-    let (status, body) = match files.lock().unwrap().get(&path) {
-        Some(bytes) => ("200 OK", bytes.clone()),
-        None => ("404 Not Found", Vec::new()),
-    };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    stream.write_all(&[head.as_bytes(), &body].concat()).ok();
+/// The archive of `tests/data/apt` on loopback.
+fn serve() -> Site {
+    let site = Site::serve();
+    let packages = data("Packages");
+    site.put("/debian/dists/test/InRelease", data("InRelease"));
+    site.put(&format!("/debian/dists/test/main/binary-amd64/by-hash/SHA256/{}", Sha256::of(&packages)), packages);
+    site
 }
 
 struct Bench {
-    archive: Archive,
+    archive: Site,
     directory: tempfile::TempDir,
     signed_by: Option<PathBuf>,
 }
@@ -85,14 +48,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let signed_by = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apt/key.asc"));
-        Self { archive: Archive::serve(), directory: tempfile::tempdir().unwrap(), signed_by }
+        Self { archive: serve(), directory: tempfile::tempdir().unwrap(), signed_by }
     }
 
     fn source(&self) -> Source {
         Source {
             name: SourceName::parse("debian").unwrap(),
             kind: SourceKind::Apt,
-            url: self.archive.url.clone(),
+            url: self.archive.url.join("debian/").unwrap(),
             mirrors: Vec::new(),
             authorization: None,
             packages: Vec::new(),
@@ -234,7 +197,7 @@ fn an_archive_that_is_not_to_be_trusted_gives_nothing() {
 #[test]
 fn another_suite_than_asked_is_refused() {
     let bench = Bench::new();
-    bench.archive.files.lock().unwrap().insert("/debian/dists/stable/InRelease".to_owned(), data("InRelease"));
+    bench.archive.put("/debian/dists/stable/InRelease", data("InRelease"));
     let error = bench.ask(&["tool"], |request| request.suite = "stable").unwrap_err();
     let AptError::Release { source, .. } = error else { panic!("{error:?}") };
     assert!(matches!(*source, ReleaseError::OtherSuite { .. }), "{source:?}");
@@ -247,9 +210,9 @@ fn another_suite_than_asked_is_refused() {
 fn asking_again_fetches_the_signed_list_alone_and_gives_the_same() {
     let bench = Bench::new();
     let first = bench.resolve(&["tool"]).unwrap();
-    bench.archive.asked.lock().unwrap().clear();
+    bench.archive.take_asked();
     assert_eq!(bench.resolve(&["tool"]).unwrap(), first);
-    assert_eq!(*bench.archive.asked.lock().unwrap(), ["/debian/dists/test/InRelease"]);
+    assert_eq!(bench.archive.take_asked(), ["/debian/dists/test/InRelease"]);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::fs::FsError;
+
 /// A snapshot of the process's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -72,4 +74,12 @@ impl Environment {
             .or_else(|| Some(self.home()?.join(below_home)))?;
         Some(base.join("oclock"))
     }
+}
+
+/// Makes a directory the process's own, so that every relative path means one below it. To be called before anything else.
+///
+/// # Errors
+/// When it is no directory or may not be entered.
+pub fn enter_directory(directory: &Path) -> Result<(), FsError> {
+    std::env::set_current_dir(directory).map_err(FsError::new("enter", directory))
 }

@@ -43,7 +43,7 @@ impl Explain for FsError {
 
     fn hints(&self) -> Vec<String> {
         match self.source.kind() {
-            io::ErrorKind::StorageFull => vec!["free some room there, or name another place with `--store DIR`".into()],
+            io::ErrorKind::StorageFull => vec!["free some room on that disk".into()],
             io::ErrorKind::PermissionDenied => vec!["run as a user who may, or change the owner of that path".into()],
             _ => Vec::new(),
         }

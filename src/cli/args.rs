@@ -16,6 +16,7 @@ pub struct Arguments {
 
 /// Flags that change where and how loudly, never what is built.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct GlobalArguments {
     /// Run as if started in this directory
     #[arg(short = 'C', value_name = "DIR", global = true)]
@@ -27,7 +28,7 @@ pub(super) struct GlobalArguments {
     #[arg(long, value_name = "FILE", default_value = "lockfile.toml", global = true)]
     pub lockfile: PathBuf,
     /// The store of artifacts and layers
-    #[arg(long, value_name = "DIR", env = "OCLOCK_STORE", global = true)]
+    #[arg(long, value_name = "DIR", env = "OCLOCK_STORE", hide_env_values = true, global = true)]
     pub store: Option<PathBuf>,
     /// Never use the network
     #[arg(long, global = true)]
@@ -92,7 +93,7 @@ pub(super) enum Command {
 pub(super) struct InitArguments {
     /// The directory to write to
     #[arg(value_name = "DIR", default_value = ".")]
-    pub directory: PathBuf,
+    pub into: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@
 mod args;
 mod failure;
 
-use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use args::{
 };
 use failure::Colour;
 
-use crate::base::environment::Environment;
+use crate::base::environment::{Environment, enter_directory};
 use crate::base::explain::{Explain, Kind};
-use crate::base::fs::write_atomically;
+use crate::base::fs::{FsError, write_atomically};
 use crate::base::http::HttpOptions;
 use crate::base::process::end_all;
 use crate::base::progress::{Progress, ProgressMode};
@@ -40,17 +40,26 @@ pub fn main() -> ExitCode {
     watch_interrupts();
     let colour = colour(arguments.global.color, &environment);
     match run(&arguments, environment) {
-        Ok(Answer { text, code }) => {
-            if stdout().lock().write_all(text.as_bytes()).is_err() {
-                return ExitCode::from(Kind::Unable.exit_code());
-            }
-            ExitCode::from(code)
-        }
-        Err(error) => {
-            stderr().lock().write_all(failure::draw(&error, colour).as_bytes()).ok();
-            ExitCode::from(error.kind().exit_code())
-        }
+        Ok(Answer { text, code }) => match write_answer(&text) {
+            Ok(()) => ExitCode::from(code),
+            Err(error) => fail(&error, colour),
+        },
+        Err(error) => fail(&error, colour),
     }
+}
+
+/// Writes to standard output. A reader that has seen enough (`oclock list | head`) is no failure.
+fn write_answer(text: &str) -> Result<(), FsError> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(FsError::new("write to", "standard output")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn fail(error: &dyn Explain, colour: Colour) -> ExitCode {
+    stderr().lock().write_all(failure::draw(error, colour).as_bytes()).ok();
+    ExitCode::from(error.kind().exit_code())
 }
 
 /// What goes to stdout, and the exit code.
@@ -71,12 +80,15 @@ impl Answer {
 
 fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsError> {
     let global = &arguments.global;
+    if let Some(directory) = &global.directory {
+        enter_directory(directory)?;
+    }
     if let Command::Init(init) = &arguments.command {
-        return run_init(global, init);
+        return run_init(global.format, init);
     }
     let session = open(global, environment)?;
     match &arguments.command {
-        Command::Init(init) => run_init(global, init),
+        Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => run_update(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
         Command::List => {
@@ -84,7 +96,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
         }
         Command::Render(platform) => Ok(Answer::yes(ops::render(&session, platform.platform)?)),
-        Command::Context(context) => run_context(&session, context),
+        Command::Context(context) => run_context(&session, global.format, context),
         Command::Info => {
             let outcome = ops::info(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::info_lines)))
@@ -97,10 +109,8 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
     }
 }
 
-fn run_init(global: &GlobalArguments, init: &InitArguments) -> Result<Answer, OpsError> {
-    let directory = directory(global).join(&init.directory);
-    let outcome = ops::init(&directory)?;
-    Ok(Answer::yes(outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()))
+fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
+    Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
 }
 
 fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Result<Answer, OpsError> {
@@ -142,19 +152,20 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
     Ok(Answer::yes(written(format, &outcome, report::build_lines)))
 }
 
-fn run_context(session: &Session, context: &ContextArguments) -> Result<Answer, OpsError> {
+fn run_context(session: &Session, format: Format, context: &ContextArguments) -> Result<Answer, OpsError> {
     let outcome = ops::context(session, context.platform.platform, context.to.as_deref())?;
-    Ok(Answer::yes(format!("{}\n", outcome.digest.prefixed())))
+    Ok(Answer::yes(written(format, &outcome, report::context_lines)))
 }
 
 fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Result<Answer, OpsError> {
     match command {
-        StoreCommand::Path => Ok(Answer::yes(format!("{}\n", session.store.root().display()))),
+        StoreCommand::Path => Ok(Answer::yes(written(format, &ops::store_path(session), report::path_lines))),
         StoreCommand::Size => Ok(Answer::yes(written(format, &ops::store_size(session)?, report::size_lines))),
         StoreCommand::Verify(verify) => {
             let repair = if verify.repair { Repair::Remove } else { Repair::Report };
             let outcome = ops::store_verify(session, repair)?;
-            let code = if outcome.damaged.is_empty() { 0 } else { Kind::Distrust.exit_code() };
+            let whole = outcome.damaged.is_empty() || outcome.removed;
+            let code = if whole { 0 } else { Kind::Distrust.exit_code() };
             Ok(Answer { text: written(format, &outcome, report::verify_lines), code })
         }
     }
@@ -169,15 +180,11 @@ fn written<T: serde::Serialize>(format: Format, outcome: &T, human: impl Fn(&T) 
 
 fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, OpsError> {
     let options = SessionOptions {
-        paths: Paths::new(&directory(global), &global.manifest, &global.lockfile),
+        paths: Paths::new(Path::new("."), &global.manifest, &global.lockfile),
         store: global.store.clone(),
         http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
     };
     Session::open(options, environment, Progress::new(progress_mode(global)))
-}
-
-fn directory(global: &GlobalArguments) -> PathBuf {
-    global.directory.clone().unwrap_or_else(|| Path::new(".").to_owned())
 }
 
 fn engine_choice(name: EngineName) -> EngineChoice {

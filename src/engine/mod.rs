@@ -302,7 +302,8 @@ pub fn survey(environment: &Environment) -> Vec<(String, String)> {
     let look = |(name, choice): (&str, EngineChoice)| {
         let found = match find(choice, environment) {
             Ok(engine) => format!("{} ({})", engine.version(), engine.flavour()),
-            Err(error) => error.evidence().first().map_or_else(|| error.to_string(), |why| why.trim().to_owned()),
+            Err(EngineError::NoneUsable { tried }) => tried.first().map_or_else(String::new, |one| one.why.clone()),
+            Err(error) => error.to_string(),
         };
         (name.to_owned(), found)
     };

@@ -253,7 +253,14 @@ impl Explain for FetchError {
                 "run `oclock update --pruned` to move these pins and nothing else".into(),
                 "or name a place that still has them as a mirror in `[sources]`".into(),
             ],
-            Self::Unreachable { .. } => vec!["run it again; `oclock info` shows which sources are asked".into()],
+            Self::Unreachable { failures } => {
+                let of_store = failures.iter().find_map(|failure| match &failure.cause {
+                    FailureCause::Store(error) => Some(error.hints()),
+                    _ => None,
+                });
+                let again = "run it again; `oclock info` shows which sources are asked".to_owned();
+                of_store.unwrap_or_else(|| vec![again])
+            }
             Self::Offline { .. } => vec!["run `oclock fetch` while the sources can be reached".into()],
             Self::Source(error) => error.hints(),
             Self::Interrupted => Vec::new(),

@@ -82,8 +82,11 @@ impl Explain for LockError {
         match self {
             Self::Merge { .. } => vec!["take either side whole, then run `oclock update`".into()],
             Self::Version { found, .. } if *found > u64::from(FORMAT_VERSION) => vec!["use a newer oclock".into()],
-            Self::Version { .. } => vec!["run `oclock update` to write it anew".into()],
-            _ => vec!["undo the edit (`git diff` shows it), or run `oclock update` to write it anew".into()],
+            Self::Version { .. } => vec!["remove it and run `oclock update`, which chooses anew".into()],
+            _ => vec![
+                "undo the edit (`git diff` shows it), or remove the file and run `oclock update`, which chooses anew"
+                    .into(),
+            ],
         }
     }
 }

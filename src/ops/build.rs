@@ -144,7 +144,10 @@ fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
     if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
         return Ok(());
     }
-    Err(OpsError::OtherSeal { locked: lock.seal.clone(), own: SealPin { rules: own, encoder: image::ENCODER.to_owned() } })
+    Err(OpsError::OtherSeal {
+        locked: lock.seal.clone(),
+        own: SealPin { rules: own, encoder: image::ENCODER.to_owned() },
+    })
 }
 
 impl Prepared {

@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::model::{Platform, Sha256};
 
 /// A context that was assembled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct ContextOutcome {
     /// Its digest.
     pub digest: Sha256,

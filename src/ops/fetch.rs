@@ -49,7 +49,7 @@ pub(super) fn ensure_artifacts(
             continue;
         }
         let sources = session.sources(manifest)?;
-        let quarantine = session.paths.scratch().join("quarantine");
+        let quarantine = session.paths.quarantine();
         let work = fetch::fetch(&plan, &sources, &session.http, &session.store, &session.progress, &quarantine);
         let outcome = session.block_on(work)?;
         report.files += outcome.files;

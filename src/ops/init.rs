@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::error::OpsError;
+use super::session::below;
 use crate::base::fs::{ensure_directory, write_atomically};
 use crate::template::TEMPLATE_FILE;
 
 /// What was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct InitOutcome {
     /// The files, in the order written.
     pub written: Vec<PathBuf>,
@@ -22,14 +23,15 @@ const TEMPLATE: &str = include_str!("template/Containerfile.in");
 /// When one of the files is already there or cannot be written.
 pub fn init(directory: &Path) -> Result<InitOutcome, OpsError> {
     let files = [("oclock.toml", MANIFEST), (TEMPLATE_FILE, TEMPLATE), (".gitignore", "/.oclock/\n")];
-    let present = |name: &str| directory.join(name).exists();
+    let path_of = |name: &str| below(directory, Path::new(name));
+    let present = |name: &str| path_of(name).exists();
     if let Some((name, _)) = files.iter().take(2).find(|(name, _)| present(name)) {
-        return Err(OpsError::Exists { path: directory.join(name) });
+        return Err(OpsError::Exists { path: path_of(name) });
     }
-    ensure_directory(&directory.join("context"))?;
+    ensure_directory(&path_of("context"))?;
     let mut written = Vec::new();
     for (name, text) in files.iter().filter(|(name, _)| !present(name)) {
-        let path = directory.join(name);
+        let path = path_of(name);
         write_atomically(&path, text.as_bytes())?;
         written.push(path);
     }

@@ -21,5 +21,5 @@ pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
 pub use render::render;
 pub use session::{Paths, Session, SessionOptions};
-pub use store::{Repair, StoreSize, StoreVerification, store_size, store_verify};
+pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
 pub use update::{UpdateMode, UpdateOutcome, check, update};

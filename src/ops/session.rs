@@ -28,17 +28,26 @@ pub struct Paths {
 impl Paths {
     /// Joins the names of manifest and lockfile to the directory.
     pub fn new(directory: &Path, manifest: &Path, lockfile: &Path) -> Self {
-        Self { directory: directory.to_owned(), manifest: directory.join(manifest), lockfile: directory.join(lockfile) }
+        Self {
+            directory: directory.to_owned(),
+            manifest: below(directory, manifest),
+            lockfile: below(directory, lockfile),
+        }
     }
 
     /// Containerfile.in.
     pub fn template(&self) -> PathBuf {
-        self.directory.join(TEMPLATE_FILE)
+        below(&self.directory, Path::new(TEMPLATE_FILE))
     }
 
     /// The project's own files for the image.
     pub fn context(&self) -> PathBuf {
-        self.directory.join("context")
+        below(&self.directory, Path::new("context"))
+    }
+
+    /// Downloads that were not what the lock says.
+    pub fn quarantine(&self) -> PathBuf {
+        below(&self.directory, Path::new(".oclock/quarantine"))
     }
 
     /// Scratch of this project.
@@ -99,7 +108,7 @@ impl Session {
     pub fn manifest(&self) -> Result<ManifestFile, OpsError> {
         let path = &self.paths.manifest;
         match read_text_if_present(path)? {
-            Some(text) => Ok(ManifestFile::parse(&text, &shown(path))?),
+            Some(text) => Ok(ManifestFile::parse(&text, &path.display().to_string())?),
             None => Err(OpsError::NoManifest { path: path.clone() }),
         }
     }
@@ -119,7 +128,7 @@ impl Session {
     pub fn lock_if_present(&self) -> Result<Option<Lockfile>, OpsError> {
         let path = &self.paths.lockfile;
         let Some(text) = read_text_if_present(path)? else { return Ok(None) };
-        Ok(Some(parse_lockfile(&text, &shown(path))?))
+        Ok(Some(parse_lockfile(&text, &path.display().to_string())?))
     }
 
     /// Finds the user's sources and the project's own.
@@ -156,9 +165,9 @@ impl Session {
     }
 }
 
-/// A path as a person would say it: relative where it was given so.
-fn shown(path: &Path) -> String {
-    path.strip_prefix("./").unwrap_or(path).display().to_string()
+/// A path as a person would say it: without a leading `./`.
+pub(super) fn below(directory: &Path, name: &Path) -> PathBuf {
+    if directory == Path::new(".") { name.to_owned() } else { directory.join(name) }
 }
 
 /// The platform asked for, or the lock's first.

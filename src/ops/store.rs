@@ -1,9 +1,18 @@
 //! `oclock store`: how much it holds, and whether every blob is what its name says.
 
+use std::path::PathBuf;
+
 use super::error::OpsError;
 use super::session::Session;
 use crate::model::Sha256;
 use crate::store::StoreError;
+
+/// Where the store is.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StorePath {
+    /// Its directory.
+    pub path: PathBuf,
+}
 
 /// How much the store holds.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -32,6 +41,11 @@ pub struct StoreVerification {
     pub damaged: Vec<Sha256>,
     /// Whether these were removed.
     pub removed: bool,
+}
+
+/// Says where the store is.
+pub fn store_path(session: &Session) -> StorePath {
+    StorePath { path: session.store.root().to_owned() }
 }
 
 /// Counts blobs and bytes.

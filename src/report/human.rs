@@ -1,7 +1,25 @@
 //! Outcomes for people: one thing a line, columns where they help.
 
 use crate::base::text::{count, human_size, sanitize};
-use crate::ops::{BuildOutcome, FetchReport, InfoOutcome, ListOutcome, StoreSize, StoreVerification, UpdateOutcome};
+use crate::ops::{
+    BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath, StoreSize,
+    StoreVerification, UpdateOutcome,
+};
+
+/// The files that were written, one a line.
+pub fn init_lines(outcome: &InitOutcome) -> String {
+    outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()
+}
+
+/// The context's digest, alone on its line.
+pub fn context_lines(outcome: &ContextOutcome) -> String {
+    format!("{}\n", outcome.digest.prefixed())
+}
+
+/// The store's directory, alone on its line.
+pub fn path_lines(outcome: &StorePath) -> String {
+    format!("{}\n", outcome.path.display())
+}
 
 /// The image ID, alone on its line: what scripts read.
 pub fn build_lines(outcome: &BuildOutcome) -> String {
@@ -32,7 +50,10 @@ pub fn update_lines(outcome: &UpdateOutcome) -> String {
 
 /// What `fetch` brought.
 pub fn fetch_lines(report: &FetchReport) -> String {
-    let mut text = format!("{} fetched, {}\n", count(report.files, "file"), human_size(report.bytes));
+    let mut text = match report.files {
+        0 => "nothing to fetch: the store has every locked file\n".to_owned(),
+        files => format!("{} fetched, {}\n", count(files, "file"), human_size(report.bytes)),
+    };
     if report.superseded > 0 {
         let what = count(report.superseded, "signed index");
         text.push_str(&format!(
@@ -48,11 +69,13 @@ pub fn info_lines(outcome: &InfoOutcome) -> String {
         "oclock    {}  lockfile format {}\nstore     {}\n",
         outcome.version, outcome.lock_format, outcome.store
     );
+    let names = outcome.sources.iter().map(|(name, ..)| name).chain(outcome.engines.iter().map(|(name, _)| name));
+    let width = names.map(String::len).max().unwrap_or(0);
     for (name, url, found_in) in &outcome.sources {
-        text.push_str(&format!("source    {name}  {}  ({})\n", sanitize(url), sanitize(found_in)));
+        text.push_str(&format!("source    {name:width$}  {}  ({})\n", sanitize(url), sanitize(found_in)));
     }
     for (name, state) in &outcome.engines {
-        text.push_str(&format!("engine    {name}  {}\n", sanitize(state)));
+        text.push_str(&format!("engine    {name:width$}  {}\n", sanitize(state)));
     }
     text
 }

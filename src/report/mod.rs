@@ -2,7 +2,10 @@
 
 mod human;
 
-pub use human::{build_lines, fetch_lines, info_lines, list_lines, size_lines, update_lines, verify_lines};
+pub use human::{
+    build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
+    verify_lines,
+};
 
 /// An outcome as one line of JSON.
 pub fn json(outcome: &impl serde::Serialize) -> String {

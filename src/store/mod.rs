@@ -77,7 +77,10 @@ impl Explain for StoreError {
         match self {
             Self::Missing { .. } => vec!["run `oclock fetch` while the sources can be reached".into()],
             Self::Damaged { .. } => vec!["run `oclock store verify --repair` and then `oclock fetch`".into()],
-            Self::Fs(error) => error.hints(),
+            Self::Fs(error) => {
+                let elsewhere = "or name another place for the store: `--store DIR` or OCLOCK_STORE".to_owned();
+                error.hints().into_iter().chain([elsewhere]).collect()
+            }
             Self::Unexpected { .. } => Vec::new(),
         }
     }

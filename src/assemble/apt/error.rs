@@ -144,10 +144,12 @@ impl Explain for AptAssembleError {
         match self {
             Self::Store { source, .. } => source.hints(),
             Self::Mismatch { package, .. } => {
-                vec![format!("run `oclock update apt:{package}` and review what changes")]
+                vec![format!(
+                    "undo edits of the lockfile, or run `oclock update` and review what changes about `{package}`"
+                )]
             }
             Self::Overlap { second, .. } => {
-                vec![format!("ask for only one of the two: `oclock why apt:{second}` says who brings it")]
+                vec![format!("ask for only one of the two: `oclock list --format json` says what requires `{second}`")]
             }
             Self::Installed { package, .. } => {
                 vec![format!("take a base image with that version, or drop `{package}` from `[apt]` in oclock.toml")]

@@ -92,6 +92,9 @@ impl Explain for NpmAssembleError {
             Self::ForeignPlace { .. } | Self::ScriptChanged { .. } => {
                 vec!["run `oclock update` to choose and lock again".into()]
             }
+            Self::WrongPackage { .. } => {
+                vec!["undo edits of the lockfile (`git diff` shows them), or run `oclock update` to lock again".into()]
+            }
             Self::BinConflict { .. } => vec!["leave one of the two out of `[npm.packages]`".into()],
             Self::Store(error) => error.hints(),
             _ => Vec::new(),

@@ -127,6 +127,10 @@ impl Explainer<'_> {
             External::FromDependencyOf(Node::Root, _, to, range) => {
                 Some(format!("the manifest asks for {}", with_range(to, range)))
             }
+            External::FromDependencyOf(from, versions, to, range) if *range == Versions::empty() => {
+                let from = self.existing(from, versions);
+                Some(format!("{from} requires {to} in versions that `constraints` rule out or that exclude each other"))
+            }
             External::FromDependencyOf(from, versions, to, range) => {
                 Some(format!("{} requires {}", self.existing(from, versions), with_range(to, range)))
             }

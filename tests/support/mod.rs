@@ -1,0 +1,8 @@
+//! What several test programs share: registries on loopback, and the real binary in a project of its own.
+
+pub mod console;
+pub mod full_disk;
+pub mod project;
+pub mod registries;
+pub mod site;
+pub mod wheels;

@@ -1,0 +1,200 @@
+//! A signed Debian archive, an npm registry and a Python index, all on one loopback site, with packages made up for tests.
+//!
+//! Everything is the same bytes on each run: fixed dates, one test key, archives written without compression.
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oclock::model::{Sha256, Sha512};
+use pgp::composed::{ArmorOptions, CleartextSignedMessage, Deserializable, SignedSecretKey};
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{KeyDetails, Password, Timestamp};
+use serde_json::{Value, json};
+
+use super::site::Site;
+use super::wheels::WheelBuilder;
+
+/// The Date of the archive, 2024-03-01, in seconds since 1970.
+pub const DATE: u32 = 1_709_251_200;
+/// The fingerprint of the key that signs the archive.
+pub const KEY: &str = "C825B1E4F05785F3BCAC9DC0C9A30F5FF33D7963";
+const PUBLIC_KEY: &str = include_str!("../data/apt/archive.asc");
+const SECRET_KEY: &str = include_str!("../data/apt/archive-secret.asc");
+
+/// The registries and what was published to them.
+pub struct Registries {
+    pub site: Site,
+    packages: BTreeMap<String, String>,
+    documents: BTreeMap<String, Value>,
+    pages: BTreeMap<String, Vec<Value>>,
+}
+
+impl Registries {
+    /// With the packages that a project of every ecosystem needs: an essential base, a tool that needs a library, Node and
+    /// Python, two npm packages, two wheels.
+    pub fn serve() -> Self {
+        let mut registries =
+            Self { site: Site::serve(), packages: BTreeMap::new(), documents: BTreeMap::new(), pages: BTreeMap::new() };
+        registries.deb("base-files", "13.8", "Essential: yes\nPriority: required\n");
+        registries.deb("apt", "3.0.3", "Priority: required\n");
+        registries.deb("ca-certificates", "20250419", "");
+        registries.deb("libhello", "1.4-2+b1", "");
+        registries.deb("hello", "2.10-3", "Depends: libhello (>= 1.2)\n");
+        registries.deb("nodejs", "20.19.2+dfsg-1", "");
+        registries.deb("python3", "3.13.5-1", "");
+        registries.npm("pad-left", "1.3.0", json!({}));
+        registries.npm("shout", "2.0.0", json!({ "dependencies": { "pad-left": "^1.0.0" } }));
+        registries.wheel(&WheelBuilder::new("numbers", "1.5"));
+        registries.wheel(&WheelBuilder::new("sums", "3.1").requires("numbers>=1"));
+        registries
+    }
+
+    /// What makes a user's oclock ask these registries: `~/.config/oclock/config.toml` and the file it names.
+    pub fn settings(&self) -> [(&'static str, String); 2] {
+        let url = &self.site.url;
+        let settings = format!(
+            "[sources.debian]\nkind = \"apt\"\nurl = \"{url}debian/\"\nsuites = [\"{{suite}}\"]\nsigned-by = \"archive.asc\"\n\n\
+             [sources.debian-security]\nkind = \"apt\"\nurl = \"{url}security/\"\nsigned-by = \"archive.asc\"\n\n\
+             [sources.npm]\nkind = \"npm\"\nurl = \"{url}npm/\"\n\n\
+             [sources.pypi]\nkind = \"pip\"\nurl = \"{url}simple/\"\n"
+        );
+        [("config.toml", settings), ("archive.asc", PUBLIC_KEY.to_owned())]
+    }
+
+    /// Publishes a Debian package with one file and the fields given; takes a version's place where it is there.
+    pub fn deb(&mut self, name: &str, version: &str, fields: &str) {
+        let bytes = deb(name, version, fields);
+        let path = format!("pool/{name}_{version}_amd64.deb");
+        self.site.put(&format!("/debian/{path}"), bytes.clone());
+        let paragraph = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}Filename: {path}\nSize: {}\nSHA256: {}\n",
+            bytes.len(),
+            Sha256::of(&bytes)
+        );
+        self.packages.insert(format!("{name} {version}"), paragraph);
+        self.sign();
+    }
+
+    /// Publishes an npm package, which becomes `latest`.
+    pub fn npm(&mut self, name: &str, version: &str, fields: Value) {
+        let mut manifest = json!({ "name": name, "version": version });
+        manifest.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let tarball = npm_tarball(&manifest);
+        let path = format!("{name}/-/{name}-{version}.tgz");
+        let integrity = format!("sha512-{}", STANDARD.encode(Sha512::of(&tarball).as_bytes()));
+        self.site.put(&format!("/npm/{path}"), tarball);
+        manifest["dist"] = json!({ "integrity": integrity, "tarball": format!("{}npm/{path}", self.site.url) });
+        let document = self.documents.entry(name.to_owned()).or_insert_with(|| json!({ "name": name, "versions": {} }));
+        document["versions"][version] = manifest;
+        document["dist-tags"]["latest"] = version.into();
+        self.site.put(&format!("/npm/{name}"), document.to_string());
+    }
+
+    /// Publishes a wheel.
+    pub fn wheel(&mut self, wheel: &WheelBuilder) {
+        let (bytes, file) = (wheel.build(), wheel.file_name());
+        let metadata = wheel.metadata_text();
+        self.site.put(&format!("/files/{file}.metadata"), metadata.clone());
+        let entry = json!({
+            "filename": file,
+            "url": format!("../../files/{file}"),
+            "hashes": { "sha256": Sha256::of(&bytes).to_string() },
+            "size": bytes.len(),
+            "yanked": false,
+            "core-metadata": { "sha256": Sha256::of(&metadata).to_string() },
+        });
+        self.site.put(&format!("/files/{file}"), bytes);
+        let page = self.pages.entry(wheel.name.clone()).or_default();
+        page.push(entry);
+        let page = json!({ "meta": { "api-version": "1.1" }, "files": page });
+        self.site.put(&format!("/simple/{}/", wheel.name), page.to_string());
+    }
+
+    /// Writes and signs the lists of both archives anew.
+    fn sign(&self) {
+        let packages: Vec<&str> = self.packages.values().map(String::as_str).collect();
+        for (archive, suite, packages) in
+            [("debian", "trixie", packages.join("\n")), ("security", "trixie-security", String::new())]
+        {
+            let index = "main/binary-amd64/Packages";
+            let release = format!(
+                "Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: Fri, 01 Mar 2024 00:00:00 UTC\nArchitectures: amd64\n\
+                 Components: main\nSHA256:\n {} {} {index}\n",
+                Sha256::of(&packages),
+                packages.len()
+            );
+            self.site.put(&format!("/{archive}/dists/{suite}/{index}"), packages);
+            self.site.put(&format!("/{archive}/dists/{suite}/InRelease"), clear_signed(&release));
+        }
+    }
+}
+
+fn clear_signed(text: &str) -> String {
+    let (key, _) = SignedSecretKey::from_string(SECRET_KEY).unwrap();
+    let key = &key.primary_key;
+    let mut config =
+        SignatureConfig::v4(SignatureType::Text, key.algorithm(), pgp::crypto::hash::HashAlgorithm::Sha256);
+    config.hashed_subpackets = vec![
+        Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(DATE))).unwrap(),
+        Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint())).unwrap(),
+    ];
+    let message = CleartextSignedMessage::new(text, config, key, &Password::empty()).unwrap();
+    message.to_armored_string(ArmorOptions::default()).unwrap()
+}
+
+/// A package with one file below `/usr/share`, its parts uncompressed (deb(5)).
+fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
+    let control = format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.invalid>\n{fields}Description: {name}\n"
+    );
+    let data = format!("{name} {version}\n");
+    let directories = ["./", "./usr/", "./usr/share/"];
+    let mut bytes = b"!<arch>\n".to_vec();
+    for (part, content) in [
+        ("debian-binary", b"2.0\n".to_vec()),
+        ("control.tar", plain_tar(&["./"], "./control", &control)),
+        ("data.tar", plain_tar(&directories, &format!("./usr/share/{name}"), &data)),
+    ] {
+        bytes.extend(format!("{part:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", DATE, 0, 0, 100_644, content.len()).bytes());
+        bytes.extend(&content);
+        bytes.extend(if content.len() % 2 == 1 { &b"\n"[..] } else { b"" });
+    }
+    bytes
+}
+
+fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let header = |path: &str, kind, mode, size| {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(u64::from(DATE));
+        header.set_size(size);
+        header.set_cksum();
+        header
+    };
+    for directory in directories {
+        tar.append(&header(directory, tar::EntryType::Directory, 0o755, 0), &[][..]).unwrap();
+    }
+    tar.append(&header(path, tar::EntryType::Regular, 0o644, content.len() as u64), content.as_bytes()).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn npm_tarball(manifest: &Value) -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let text = manifest.to_string();
+    for (name, content) in [("package.json", text.as_str()), ("index.js", "module.exports = 1\n")] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, format!("package/{name}"), content.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}

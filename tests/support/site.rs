@@ -1,0 +1,87 @@
+//! A site on loopback: paths and their bytes, which may change while it is served, and a note of what was asked for.
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use url::Url;
+
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// Serves until the process ends.
+pub struct Site {
+    pub url: Url,
+    files: Files,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    pub fn serve() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let site = Self { url, files: Files::default(), asked: Arc::default() };
+        let (files, asked) = (site.files.clone(), site.asked.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (files, asked) = (files.clone(), asked.clone());
+                std::thread::spawn(move || answer(stream, &files, &asked));
+            }
+        });
+        site
+    }
+
+    /// Puts a file at an absolute path, over what was there.
+    pub fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.files.lock().unwrap().insert(path.to_owned(), bytes.into());
+    }
+
+    /// Takes away the one file whose path contains `part`.
+    pub fn remove(&self, part: &str) {
+        let path = self.path_with(part);
+        self.files.lock().unwrap().remove(&path);
+    }
+
+    /// Changes the one file whose path contains `part`.
+    pub fn change(&self, part: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) {
+        let path = self.path_with(part);
+        let mut files = self.files.lock().unwrap();
+        let changed = change(files[&path].clone());
+        files.insert(path, changed);
+    }
+
+    /// What was asked for since the last time.
+    pub fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn path_with(&self, part: &str) -> String {
+        let files = self.files.lock().unwrap();
+        let found: Vec<&String> = files.keys().filter(|path| path.contains(part)).collect();
+        assert_eq!(found.len(), 1, "files with `{part}`: {found:?}");
+        found[0].clone()
+    }
+}
+
+fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
+    lines.by_ref().find(String::is_empty);
+    asked.lock().unwrap().push(path.clone());
+    let (status, body) = match files.lock().unwrap().get(&path) {
+        Some(bytes) => ("200 OK", bytes.clone()),
+        None => ("404 Not Found", Vec::new()),
+    };
+    let kind = match path.split('/').nth(1) {
+        Some("simple") => "application/vnd.pypi.simple.v1+json",
+        Some("npm") if !path.ends_with(".tgz") => "application/json",
+        _ => "application/octet-stream",
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).ok();
+}
