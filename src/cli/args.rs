@@ -99,8 +99,11 @@ pub(super) struct InitArguments {
 #[derive(Debug, Args)]
 pub(super) struct UpdateArguments {
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["dry_run", "exit_code"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "exit_code", "pruned"])]
     pub check: bool,
+    /// Move only the pins that no source has any more, and what they force
+    #[arg(long)]
+    pub pruned: bool,
     /// Say what would change; write nothing
     #[arg(long)]
     pub dry_run: bool,

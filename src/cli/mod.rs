@@ -119,7 +119,7 @@ fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Re
         return Ok(Answer::yes(String::new()));
     }
     let mode = if update.dry_run { UpdateMode::DryRun } else { UpdateMode::Write };
-    let outcome = ops::update(session, mode)?;
+    let outcome = if update.pruned { ops::update_pruned(session, mode) } else { ops::update(session, mode) }?;
     let text = written(format, &outcome, report::update_lines);
     if update.exit_code && outcome.changed { Ok(Answer::no(text)) } else { Ok(Answer::yes(text)) }
 }

@@ -24,6 +24,12 @@ pub enum FetchError {
         /// What failed.
         failures: Vec<Failure>,
     },
+    /// A source could not be asked whether it still has a file.
+    #[error("it is not known whether {} can still be had", subject(failures, |cause| !cause.is_gone()))]
+    Unknown {
+        /// What failed.
+        failures: Vec<Failure>,
+    },
     /// Every place that was asked says that there is no such file any more.
     #[error("{} no longer to be had", are(subject(failures, FailureCause::is_gone), failures.len()))]
     Gone {
@@ -103,7 +109,7 @@ impl FailureCause {
         matches!(self, Self::Mismatch { .. })
     }
 
-    fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Gone { .. })
     }
 }
@@ -127,7 +133,10 @@ impl FetchError {
     /// The files that failed.
     pub fn failures(&self) -> &[Failure] {
         match self {
-            Self::Mismatch { failures } | Self::Unreachable { failures } | Self::Gone { failures } => failures,
+            Self::Mismatch { failures }
+            | Self::Unreachable { failures }
+            | Self::Unknown { failures }
+            | Self::Gone { failures } => failures,
             Self::Offline { .. } | Self::Source(_) | Self::Interrupted => &[],
         }
     }
@@ -196,7 +205,7 @@ impl Explain for FetchError {
                 });
                 kinds.max().unwrap_or(Kind::Unable)
             }
-            Self::Gone { .. } | Self::Offline { .. } => Kind::Unable,
+            Self::Gone { .. } | Self::Unknown { .. } | Self::Offline { .. } => Kind::Unable,
             Self::Source(error) => error.kind(),
             Self::Interrupted => Kind::Interrupted,
         }
@@ -236,6 +245,9 @@ impl Explain for FetchError {
                 notes.push("sources drop superseded files; what else the lock pins was fetched and is kept".into());
             }
             Self::Unreachable { .. } => notes.push("what else the lock pins was fetched and is kept".into()),
+            Self::Unknown { .. } => {
+                notes.push("a source that does not answer is never taken for one that dropped the file".into());
+            }
             Self::Source(error) => notes = error.notes(),
             Self::Offline { .. } | Self::Interrupted => {}
         }
@@ -253,7 +265,7 @@ impl Explain for FetchError {
                 "run `oclock update --pruned` to move these pins and nothing else".into(),
                 "or name a place that still has them as a mirror in `[sources]`".into(),
             ],
-            Self::Unreachable { failures } => {
+            Self::Unreachable { failures } | Self::Unknown { failures } => {
                 let of_store = failures.iter().find_map(|failure| match &failure.cause {
                     FailureCause::Store(error) => Some(error.hints()),
                     _ => None,

@@ -6,6 +6,7 @@
 mod error;
 mod places;
 mod plan;
+mod presence;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::store::Store;
 
 pub use error::{Failure, FailureCause, FetchError};
 pub use plan::{FetchPlan, Wanted, plan};
+pub use presence::find_gone;
 
 use transfer::{Courier, Role};
 

@@ -33,7 +33,7 @@ pub(super) enum Role {
 /// Tries for each place.
 const TRIES: u32 = 3;
 /// Pages of Python indexes that are held at once; they can have 20 MB each.
-const PAGES: usize = 4;
+pub(super) const PAGES: usize = 4;
 
 /// What all transfers share.
 pub(super) struct Courier {
@@ -213,21 +213,21 @@ impl Partial {
 
 /// Where a file was asked for in vain, and the worst that was said.
 #[derive(Default)]
-struct Trail {
-    asked: Vec<String>,
+pub(super) struct Trail {
+    pub(super) asked: Vec<String>,
     failure: Option<FailureCause>,
 }
 
 impl Trail {
     /// A place that does not have it is no failure while there are others.
-    fn note(&mut self, cause: FailureCause) {
+    pub(super) fn note(&mut self, cause: FailureCause) {
         match cause {
             FailureCause::Http(error) if error.is_not_found() => {}
             other => self.failure = Some(other),
         }
     }
 
-    fn into_cause(self) -> FailureCause {
+    pub(super) fn into_cause(self) -> FailureCause {
         self.failure.unwrap_or(FailureCause::Gone { asked: self.asked })
     }
 }

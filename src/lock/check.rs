@@ -29,7 +29,7 @@ pub fn check_lockfile(lock: &Lockfile) -> Result<(), String> {
 
 pub(super) fn check_whole(lock: &Lockfile) -> Result<(), Complaint> {
     check_head(lock).map_err(|reason| (Subject::Whole, reason))?;
-    sorted(&lock.archives, |pin| (pin.source.clone(), pin.suite.clone()), Subject::Archive)?;
+    sorted(&lock.archives, ArchivePin::order, Subject::Archive)?;
     sorted(&lock.apt, |pin| (pin.platform, pin.name.clone()), Subject::Apt)?;
     sorted(&lock.npm, |pin| (pin.platform, pin.name.clone(), pin.version.clone()), Subject::Npm)?;
     sorted(&lock.pip, |pin| (pin.platform, pin.name.clone()), Subject::Pip)?;

@@ -11,7 +11,7 @@ use crate::model::{
 use super::model::*;
 
 /// How two locks differ. Empty when they do not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LockDiff {
     /// Pins that came, went or changed; in the order of ecosystem, platform and name.
     pub pins: Vec<PinDiff>,
@@ -21,7 +21,7 @@ pub struct LockDiff {
     pub epoch: Option<(i64, i64)>,
     /// The platforms of the one and of the other, when they differ.
     pub platforms: Option<(Vec<Platform>, Vec<Platform>)>,
-    /// Signed archives that came, went or changed: source and suite, and the dates of both.
+    /// Signed archives that came, went or changed: source and suite, and the newest dates of both.
     pub archives: Vec<(SourceName, String, Option<i64>, Option<i64>)>,
     /// Whether the rules that turn a root filesystem into bytes differ.
     pub seal: Option<(SealPin, SealPin)>,
@@ -32,7 +32,7 @@ pub struct LockDiff {
 }
 
 /// One package that came, went or changed on one platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PinDiff {
     /// Where it comes from.
     pub ecosystem: Ecosystem,
@@ -49,7 +49,7 @@ pub struct PinDiff {
 }
 
 /// A pin on one side.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PinSide {
     /// Its version.
     pub version: PackageVersion,
@@ -60,7 +60,8 @@ pub struct PinSide {
 }
 
 /// One thing that changed about a pin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PinChange {
     /// The same version has other bytes: what a published version never does.
     Rehashed {
@@ -105,7 +106,8 @@ pub enum PinChange {
 }
 
 /// Which way a version went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// To a newer one.
     Up,
@@ -161,14 +163,17 @@ fn changed<T: Clone + PartialEq>(old: &T, new: &T) -> Option<(T, T)> {
 }
 
 fn archives(old: &Lockfile, new: &Lockfile) -> Vec<(SourceName, String, Option<i64>, Option<i64>)> {
-    let by_name = |lock: &'_ Lockfile| -> BTreeMap<(SourceName, String), ArchivePin> {
-        let named = lock.archives.iter().map(|pin| ((pin.source.clone(), pin.suite.clone()), pin.clone()));
-        named.collect()
+    let by_name = |lock: &'_ Lockfile| -> BTreeMap<(SourceName, String), Vec<ArchivePin>> {
+        let mut named: BTreeMap<_, Vec<ArchivePin>> = BTreeMap::new();
+        for pin in &lock.archives {
+            named.entry((pin.source.clone(), pin.suite.clone())).or_default().push(pin.clone());
+        }
+        named
     };
     let (old, new) = (by_name(old), by_name(new));
     let names: BTreeSet<_> = old.keys().chain(new.keys()).cloned().collect();
     let differing = names.into_iter().filter(|name| old.get(name) != new.get(name));
-    let date = |pins: &BTreeMap<_, ArchivePin>, name: &_| pins.get(name).map(|pin| pin.date);
+    let date = |pins: &BTreeMap<_, Vec<ArchivePin>>, name: &_| pins.get(name)?.iter().map(|pin| pin.date).max();
     differing.map(|name| (name.0.clone(), name.1.clone(), date(&old, &name), date(&new, &name))).collect()
 }
 

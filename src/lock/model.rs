@@ -22,7 +22,7 @@ pub struct Lockfile {
     pub seal: SealPin,
     /// What the image stands on.
     pub base: BasePin,
-    /// The signed package archives, sorted by source and suite.
+    /// The signed package archives, sorted by source, suite, date and InRelease.
     pub archives: Vec<ArchivePin>,
     /// Debian packages, sorted by platform and name.
     pub apt: Vec<AptPin>,
@@ -35,7 +35,7 @@ pub struct Lockfile {
 }
 
 /// One identity for each manifest section that resolving depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Fingerprints {
     /// Base, platforms, epoch.
     pub image: Sha256,
@@ -48,7 +48,7 @@ pub struct Fingerprints {
 }
 
 /// The rules that turn a root filesystem into bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SealPin {
     /// sha256 of the scrub rules' file.
     pub rules: Sha256,
@@ -57,7 +57,7 @@ pub struct SealPin {
 }
 
 /// What the image stands on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum BasePin {
     /// Nothing but signed packages of this suite.
     Debian {
@@ -78,7 +78,7 @@ pub enum BasePin {
 }
 
 /// One platform's manifest of a base image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BaseManifest {
     /// The manifest's own digest.
     pub digest: Sha256,
@@ -91,7 +91,7 @@ pub struct BaseManifest {
 }
 
 /// One layer of a base image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BaseLayer {
     /// The digest of the blob as the registry has it.
     pub digest: Sha256,
@@ -178,7 +178,7 @@ pub struct PipPin {
 }
 
 /// What a lock builds to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ImagePin {
     /// The image ID: sha256 of the config.
     pub id: Sha256,
@@ -203,6 +203,13 @@ pub struct PinView<'a> {
     pub artifact: &'a Artifact,
     /// Who asked for it.
     pub required_by: &'a [String],
+}
+
+impl ArchivePin {
+    /// What archives are sorted by: a suite may stand in a lock with several dates.
+    pub fn order(&self) -> (SourceName, String, i64, Sha256) {
+        (self.source.clone(), self.suite.clone(), self.date, self.in_release.sha256)
+    }
 }
 
 impl Lockfile {

@@ -6,6 +6,7 @@ use crate::assemble::AssembleError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
+use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
 use crate::image::{ConfigError, SealError};
@@ -121,6 +122,12 @@ pub enum OpsError {
         /// What to do instead.
         hint: &'static str,
     },
+    /// Pins that no source has any more, which cannot be moved alone.
+    #[error("pins that no source has any more cannot be moved alone")]
+    CannotMove {
+        /// Which and why, one a line.
+        reasons: Vec<String>,
+    },
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -203,7 +210,7 @@ impl Explain for OpsError {
             Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
                 Kind::No
             }
-            Self::NoStore | Self::Unsupported { .. } => Kind::Unable,
+            Self::NoStore | Self::Unsupported { .. } | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
     }
@@ -220,6 +227,7 @@ impl Explain for OpsError {
             Self::Drifted { drifts, excerpt } => {
                 drifts.iter().skip(usize::from(excerpt.is_some())).map(ToString::to_string).collect()
             }
+            Self::CannotMove { reasons } => reasons.iter().map(|line| sanitize(line)).collect(),
             Self::OtherImage { recorded, found, differences } => {
                 let mut lines = vec![format!("recorded  sha256:{recorded}"), format!("   built  sha256:{found}")];
                 lines.extend(differences.iter().cloned());
@@ -239,7 +247,7 @@ impl Explain for OpsError {
     fn notes(&self) -> Vec<String> {
         match self {
             Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
-            Self::OtherImage { .. } => vec!["the lockfile was left as it was".to_owned()],
+            Self::OtherImage { .. } | Self::CannotMove { .. } => vec!["the lockfile was left as it was".to_owned()],
             Self::FilesChanged { .. } => {
                 vec!["`context/`, `Containerfile.in` or where the manifest puts things has changed since `build --record`".to_owned()]
             }
@@ -260,6 +268,7 @@ impl Explain for OpsError {
                 one("add it to `[image] platforms` and run `oclock update`")
             }
             Self::Drifted { .. } => one("run `oclock update`"),
+            Self::CannotMove { .. } => one("run `oclock update`, which chooses every version again"),
             Self::Exists { .. } => one("name another directory"),
             Self::OtherSeal { .. } => {
                 one("use the oclock that wrote the lockfile, or run `oclock update` to move to this one")

@@ -8,7 +8,7 @@ use crate::base::clock;
 use crate::base::fs::write_atomically;
 use crate::image;
 use crate::lock::{
-    self, AptPin, ArchivePin, BasePin, Lockfile, NpmPin, PipPin, SealPin, fingerprints, pinned_upstream,
+    self, AptPin, ArchivePin, BasePin, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, pinned_upstream,
     render_lockfile,
 };
 use crate::manifest::{BaseRequest, Manifest};
@@ -34,6 +34,10 @@ pub struct UpdateOutcome {
     pub written: bool,
     /// Pins in the new lockfile.
     pub pins: usize,
+    /// What differs from the lockfile that was there; empty when there was none.
+    pub diff: LockDiff,
+    /// `ecosystem:name version` of the pins that no source had any more; only ever asked by [`update_pruned`](super::update_pruned).
+    pub gone: Vec<String>,
 }
 
 /// Asks offline whether the lockfile answers the manifest.
@@ -70,7 +74,8 @@ pub(super) fn finish(
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
     }
-    Ok(UpdateOutcome { changed, written, pins: lock.pins().count() })
+    let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
+    Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, gone: Vec::new() })
 }
 
 async fn resolve(
@@ -103,10 +108,24 @@ async fn resolve(
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
-    lock.archives.sort_by(|a, b| (&a.source, &a.suite, a.date).cmp(&(&b.source, &b.suite, b.date)));
-    lock.archives.dedup();
+    lock.archives = merged(lock.archives);
     lock.epoch = epoch(manifest, &lock.archives)?;
     Ok(lock)
+}
+
+/// Archives in the lock's order; one InRelease that several platforms use stands once, with the indexes of all.
+pub(super) fn merged(mut archives: Vec<ArchivePin>) -> Vec<ArchivePin> {
+    archives.sort_by_key(ArchivePin::order);
+    archives.dedup_by(|next, first| {
+        let is_same = next.order() == first.order();
+        if is_same {
+            first.indexes.append(&mut next.indexes);
+            first.indexes.sort();
+            first.indexes.dedup();
+        }
+        is_same
+    });
+    archives
 }
 
 fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
@@ -125,25 +144,29 @@ async fn resolve_apt(
     sources: &Sources,
     platform: Platform,
 ) -> Result<(Vec<ArchivePin>, Vec<AptPin>), OpsError> {
+    let Some(request) = apt_request(manifest, platform) else { return Ok((Vec::new(), Vec::new())) };
+    let archives = sources.apt(request.suite)?;
+    let archives: Vec<&Source> = archives.iter().collect();
+    let phase = session.progress.spinner("resolving apt");
+    let solution = apt::resolve(&request, &archives, &session.http, &session.store).await?;
+    phase.finish(&crate::base::text::count(solution.pins.len(), "package"));
+    Ok((solution.archives, solution.pins))
+}
+
+/// What is asked of the Debian archives; nothing where there is no suite.
+pub(super) fn apt_request(manifest: &Manifest, platform: Platform) -> Option<apt::AptRequest<'_>> {
     let suite = match (&manifest.image.base, &manifest.apt.suite) {
         (BaseRequest::Debian { suite }, _) => suite,
-        (BaseRequest::Image(_), Some(suite)) => suite,
-        (BaseRequest::Image(_), None) => return Ok((Vec::new(), Vec::new())),
+        (BaseRequest::Image(_), suite) => suite.as_ref()?,
     };
-    let archives = sources.apt(suite)?;
-    let archives: Vec<&Source> = archives.iter().collect();
-    let request = apt::AptRequest {
+    Some(apt::AptRequest {
         platform,
         suite,
         packages: &manifest.apt.packages,
         recommends: manifest.apt.recommends,
         installed: None,
         now: clock::now(),
-    };
-    let phase = session.progress.spinner("resolving apt");
-    let solution = apt::resolve(&request, &archives, &session.http, &session.store).await?;
-    phase.finish(&crate::base::text::count(solution.pins.len(), "package"));
-    Ok((solution.archives, solution.pins))
+    })
 }
 
 async fn resolve_npm(
@@ -201,7 +224,7 @@ fn glibc(apt: &[AptPin], platform: Platform) -> (u16, u16) {
     pinned_upstream(apt, "libc6", platform).and_then(parse).unwrap_or((2, 17))
 }
 
-fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64, OpsError> {
+pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64, OpsError> {
     let newest = archives.iter().map(|archive| archive.date).max();
     let epoch = manifest.image.epoch.or(newest).ok_or(OpsError::UnknownTarget {
         what: "time",

@@ -1,6 +1,9 @@
 //! Outcomes for people: one thing a line, columns where they help.
 
+use std::collections::BTreeSet;
+
 use crate::base::text::{count, human_size, sanitize};
+use crate::lock::{LockDiff, PinChange, PinDiff};
 use crate::ops::{
     BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath, StoreSize,
     StoreVerification, UpdateOutcome,
@@ -38,14 +41,62 @@ pub fn list_lines(outcome: &ListOutcome) -> String {
     names.iter().zip(&outcome.pins).map(line).collect()
 }
 
-/// What `update` did.
+/// What `update` did: each pin that moved, came or went, and what it means for the lockfile.
 pub fn update_lines(outcome: &UpdateOutcome) -> String {
+    let mut text = diff_lines(&outcome.diff, &outcome.gone);
+    text.push_str(&update_summary(outcome));
+    text
+}
+
+fn update_summary(outcome: &UpdateOutcome) -> String {
     let what = match (outcome.changed, outcome.written) {
         (false, _) => "nothing changed",
         (true, true) => "the lockfile was written",
         (true, false) => "the lockfile would change; nothing was written",
     };
     format!("{}, {what}\n", count(outcome.pins, "pin"))
+}
+
+/// One line for each pin that moved, came or went. What is loud starts with `!`. `gone` are the pins that had to move.
+fn diff_lines(diff: &LockDiff, gone: &[String]) -> String {
+    let platforms: BTreeSet<_> = diff.pins.iter().map(|pin| pin.platform).collect();
+    let mut text = String::new();
+    for pin in &diff.pins {
+        let place = if platforms.len() > 1 { format!("  ({})", pin.platform) } else { String::new() };
+        for line in pin_lines(pin, gone) {
+            text.push_str(&format!("{line}{place}\n"));
+        }
+    }
+    for (platform, _, new) in &diff.images {
+        if new.is_none() {
+            text.push_str(&format!("the recorded image for {platform} no longer holds and was dropped\n"));
+        }
+    }
+    text
+}
+
+fn pin_lines(pin: &PinDiff, gone: &[String]) -> Vec<String> {
+    let name = format!("{}:{}", pin.ecosystem, pin.name);
+    let (old, new) = match (&pin.old, &pin.new) {
+        (Some(old), Some(new)) => (&old.version, &new.version),
+        (None, Some(new)) => return vec![format!("+ {name} {}", new.version)],
+        (Some(old), None) => return vec![format!("- {name} {}", old.version)],
+        (None, None) => return Vec::new(),
+    };
+    let is_forced = !gone.is_empty() && !gone.contains(&format!("{name} {old}"));
+    let forced = if is_forced { ", which the others force" } else { "" };
+    let lines = pin.changes.iter().filter_map(|change| match change {
+        PinChange::Version(_) => Some(format!("{name} {old} -> {new}{forced}")),
+        PinChange::Rehashed { from, to } => {
+            Some(format!("! {name} {new} has other bytes under the same version: sha256:{from} -> sha256:{to}"))
+        }
+        PinChange::Source { from, to } => Some(format!("! {name} {new} comes from another source: {from} -> {to}")),
+        PinChange::Scripts { .. } => Some(format!("! {name} {new} has other install scripts than {old}")),
+        PinChange::Path | PinChange::Details => Some(format!("~ {name} {new} is recorded otherwise")),
+        PinChange::Places => Some(format!("~ {name} {new} is laid elsewhere")),
+        PinChange::Size { .. } | PinChange::RequiredBy => None,
+    });
+    lines.collect()
 }
 
 /// What `fetch` brought.

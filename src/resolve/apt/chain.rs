@@ -13,7 +13,8 @@ use crate::model::{Artifact, SourceName};
 use crate::store::Store;
 
 /// Verifies the signature of every InRelease with its keys as they were at its Date, that each lists the Packages files of the
-/// lock, and that these list every Debian pin with its version, size and hash. Works without a network.
+/// lock, and that these list every Debian pin with its version, size and hash. Of a suite that the lock has at several dates,
+/// one listing is enough. Works without a network.
 ///
 /// A source that `keyrings` has nothing for is verified with Debian's own archive keys.
 ///
@@ -24,10 +25,13 @@ pub fn verify_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNa
     for pin in &lock.apt {
         open.entry((&pin.artifact.source, &pin.suite)).or_default().push(pin);
     }
+    let mut suites: BTreeMap<(&SourceName, &str), Vec<&ArchivePin>> = BTreeMap::new();
     for archive in &lock.archives {
         verify_archive(archive, store, keyrings)?;
-        let pins = open.remove(&(&archive.source, archive.suite.as_str())).unwrap_or_default();
-        verify_pins(archive, pins, store)?;
+        suites.entry((&archive.source, &archive.suite)).or_default().push(archive);
+    }
+    for (suite, archives) in suites {
+        verify_pins(&archives, open.remove(&suite).unwrap_or_default(), store)?;
     }
     match open.values().flatten().next() {
         Some(pin) => Err(unlisted(pin, "the lock names no archive for its source and suite")),
@@ -84,18 +88,18 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
     }
 }
 
-fn verify_pins(archive: &ArchivePin, pins: Vec<&AptPin>, store: &Store) -> Result<(), AptError> {
+fn verify_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) -> Result<(), AptError> {
     if pins.is_empty() {
         return Ok(());
     }
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
     let mut found: BTreeSet<(String, String, String, Artifact)> = BTreeSet::new();
-    for index in &archive.indexes {
+    for index in archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
         for stanza in stanzas(&text).map(Stanza::parse).filter(|stanza| wanted.contains(stanza.package())) {
             let bad = |source| AptError::BadRecord { package: stanza.package().to_owned(), source };
-            let artifact = pins::artifact(&archive.source, &stanza).map_err(bad)?;
+            let artifact = pins::artifact(&index.source, &stanza).map_err(bad)?;
             let text = |value: &str| value.to_owned();
             found.insert((text(stanza.package()), text(stanza.version()), text(stanza.architecture()), artifact));
         }

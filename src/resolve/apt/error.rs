@@ -241,6 +241,8 @@ pub enum SolveError {
     NoSolution {
         /// From the request to what is missing, one step a line.
         steps: Vec<String>,
+        /// The packages that the steps speak of, in that order.
+        named: Vec<String>,
     },
 }
 
@@ -256,7 +258,7 @@ impl Explain for SolveError {
         match self {
             Self::UnknownVersion { available, .. } => available.iter().map(|line| sanitize(line)).collect(),
             Self::Virtual { providers, .. } => providers.iter().map(|line| sanitize(line)).collect(),
-            Self::NoSolution { steps } => steps.iter().map(|line| sanitize(line)).collect(),
+            Self::NoSolution { steps, .. } => steps.iter().map(|line| sanitize(line)).collect(),
             _ => Vec::new(),
         }
     }

@@ -6,7 +6,9 @@
 mod archive;
 mod chain;
 mod control;
+mod deb;
 mod error;
+mod keep;
 mod pins;
 mod relation;
 mod release;
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use chain::verify_chain;
 pub use error::{AptError, SolveError};
+pub use keep::{Kept, KeptSolution, Listing, Today, resolve_keeping};
 pub use release::ReleaseError;
 pub use signature::{Keyring, SignatureError};
 
@@ -79,11 +82,18 @@ pub async fn resolve(
 ) -> Result<AptSolution, AptError> {
     let fetched = fetch_archives(request, archives, http, store).await?;
     let question = Question::new(request);
+    on_deep_stack(move || question.answer(fetched)).await
+}
+
+/// Runs what follows dependencies on a thread of its own, with a stack that is deep enough.
+async fn on_deep_stack<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AptError> + Send + 'static,
+) -> Result<T, AptError> {
     let (answer, result) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("apt-solver".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || answer.send(question.answer(fetched)).ok())
+        .spawn(move || answer.send(work()).ok())
         .map_err(|_| AptError::Worker)?;
     result.await.map_err(|_| AptError::Worker)?
 }
@@ -160,11 +170,7 @@ impl Question {
             })
             .collect();
         let architecture = self.platform.architecture.as_str();
-        let bad = |BadStanza { package, why }| AptError::BadIndex {
-            path: format!("the record of {package}"),
-            why: why.into(),
-        };
-        let mut universe = Universe::new(architecture, &texts, self.installed.as_deref()).map_err(bad)?;
+        let mut universe = Universe::new(architecture, &texts, self.installed.as_deref()).map_err(bad_record)?;
         let suites: Vec<SuiteNames> =
             archives.iter().map(|archive| SuiteNames::new(&archive.pin.suite, &archive.release)).collect();
         let asked = request::select(&mut universe, &self.packages, &suites)?;
@@ -173,9 +179,10 @@ impl Question {
         requests.extend(asked.iter().filter(|id| !essential.contains(id)));
         let chosen = solve::solve(&universe, &requests, self.recommends)?;
         let asked = pins::Asked { manifest: asked.into_iter().collect(), essential: essential.into_iter().collect() };
+        let origins: Vec<&ArchivePin> = archives.iter().map(|archive| &archive.pin).collect();
         let writer = pins::PinWriter {
             universe: &universe,
-            archives: &archives,
+            archives: &origins,
             platform: self.platform,
             recommends: self.recommends,
         };
@@ -184,6 +191,10 @@ impl Question {
         archives.sort_by(|left, right| (&left.source, &left.suite).cmp(&(&right.source, &right.suite)));
         Ok(AptSolution { archives, pins, installed })
     }
+}
+
+fn bad_record(BadStanza { package, why }: BadStanza) -> AptError {
+    AptError::BadIndex { path: format!("the record of {package}"), why: why.into() }
 }
 
 /// What an empty root needs to be a Debian system on which dpkg and apt work: sorted by name.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archive::Archive;
 use super::control::Stanza;
 use super::error::AptError;
 use super::relation::{self, Relation};
 use super::universe::{NameId, Origin, Universe, VersionId};
-use crate::lock::{AptPin, ESSENTIAL, MANIFEST};
+use crate::lock::{AptPin, ArchivePin, ESSENTIAL, MANIFEST};
 use crate::manifest::Recommends;
 use crate::model::{Artifact, ArtifactPath, PackageName, PackageVersion, Platform, Sha256, SourceName, ValueError};
 
@@ -20,7 +19,8 @@ pub(super) struct Asked {
 /// Turns versions into pins.
 pub(super) struct PinWriter<'u, 'a> {
     pub(super) universe: &'u Universe<'a>,
-    pub(super) archives: &'u [Archive],
+    /// The archives that origins speak of.
+    pub(super) archives: &'u [&'u ArchivePin],
     pub(super) platform: Platform,
     pub(super) recommends: Recommends,
 }
@@ -32,7 +32,7 @@ impl PinWriter<'_, '_> {
         chosen
             .iter()
             .filter_map(|id| match self.universe.version(*id).origin {
-                Origin::Archive(archive) => Some((*id, &self.archives[archive])),
+                Origin::Archive(archive) => Some((*id, self.archives[archive])),
                 Origin::Installed => None,
             })
             .map(|(id, archive)| {
@@ -58,7 +58,7 @@ impl PinWriter<'_, '_> {
             .collect()
     }
 
-    fn pin(&self, id: VersionId, archive: &Archive, required_by: Vec<String>) -> Result<AptPin, ValueError> {
+    fn pin(&self, id: VersionId, archive: &ArchivePin, required_by: Vec<String>) -> Result<AptPin, ValueError> {
         let stanza = self.universe.stanza(id);
         let (source_package, source_version) = source_of(&stanza);
         Ok(AptPin {
@@ -66,10 +66,10 @@ impl PinWriter<'_, '_> {
             version: PackageVersion::parse(stanza.version())?,
             platform: self.platform,
             architecture: stanza.architecture().to_owned(),
-            suite: archive.pin.suite.clone(),
+            suite: archive.suite.clone(),
             source_package: PackageName::parse(source_package)?,
             source_version: PackageVersion::parse(source_version)?,
-            artifact: artifact(&archive.pin.source, &stanza)?,
+            artifact: artifact(&archive.source, &stanza)?,
             required_by,
         })
     }
@@ -81,19 +81,36 @@ impl PinWriter<'_, '_> {
                 required_by.entry(*id).or_default().insert(name);
             }
         }
-        let present: BTreeMap<NameId, VersionId> =
-            chosen.iter().map(|id| (self.universe.version(*id).package, *id)).collect();
+        let present = self.present(chosen);
         for id in chosen {
-            let version = self.universe.version(*id);
-            for group in self.needs(&self.universe.stanza(*id)) {
-                for needed in group.iter().flat_map(|relation| self.satisfying(relation, &present)) {
-                    if needed != *id {
-                        required_by.entry(needed).or_default().insert(version.name);
-                    }
-                }
+            for needed in self.needed_by(*id, &present) {
+                required_by.entry(needed).or_default().insert(self.universe.version(*id).name);
             }
         }
         required_by
+    }
+
+    /// Those of the chosen versions that the roots need, directly or not: everything that satisfies a need counts.
+    pub(super) fn reachable(&self, chosen: &[VersionId], roots: impl Iterator<Item = VersionId>) -> Vec<VersionId> {
+        let present = self.present(chosen);
+        let mut open: Vec<VersionId> = roots.collect();
+        let mut reached: BTreeSet<VersionId> = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                open.extend(self.needed_by(id, &present));
+            }
+        }
+        chosen.iter().copied().filter(|id| reached.contains(id)).collect()
+    }
+
+    fn present(&self, chosen: &[VersionId]) -> BTreeMap<NameId, VersionId> {
+        chosen.iter().map(|id| (self.universe.version(*id).package, *id)).collect()
+    }
+
+    fn needed_by(&self, id: VersionId, present: &BTreeMap<NameId, VersionId>) -> BTreeSet<VersionId> {
+        let groups = self.needs(&self.universe.stanza(id));
+        let relations = groups.iter().flatten();
+        relations.flat_map(|relation| self.satisfying(relation, present)).filter(|needed| *needed != id).collect()
     }
 
     fn needs<'s>(&self, stanza: &Stanza<'s>) -> Vec<Vec<Relation<'s>>> {

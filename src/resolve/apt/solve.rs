@@ -35,10 +35,16 @@ pub(super) fn solve(
     Ok(chosen)
 }
 
+/// One line of the way from a request to what is missing, with the packages that it speaks of.
+struct Step {
+    text: String,
+    names: Vec<String>,
+}
+
 /// Why a package cannot be chosen.
 enum Failure {
     /// It cannot be installed; another alternative may do. The steps lead from it to what is missing.
-    Unmet(Vec<String>),
+    Unmet(Vec<Step>),
     /// apt would do something that is not supported here.
     Refused(SolveError),
 }
@@ -46,13 +52,16 @@ enum Failure {
 impl Failure {
     fn into_error(self) -> SolveError {
         match self {
-            Self::Unmet(steps) => SolveError::NoSolution { steps },
+            Self::Unmet(steps) => SolveError::NoSolution {
+                named: steps.iter().flat_map(|step| step.names.clone()).collect(),
+                steps: steps.into_iter().map(|step| step.text).collect(),
+            },
             Self::Refused(error) => error,
         }
     }
 
     /// The same failure seen from the package that asked.
-    fn below(self, step: String) -> Self {
+    fn below(self, step: Step) -> Self {
         match self {
             Self::Unmet(mut steps) => {
                 steps.insert(0, step);
@@ -137,7 +146,8 @@ impl<'u, 'a> Solver<'u, 'a> {
             return Ok(());
         }
         if depth > MAXIMUM_DEPTH || self.discarded.contains(&id) {
-            return Err(Failure::Unmet(vec![format!("{} cannot be installed", self.label(id))]));
+            let text = format!("{} cannot be installed", self.label(id));
+            return Err(Failure::Unmet(vec![Step { text, names: vec![self.name(id)] }]));
         }
         self.check_replaces_nothing(id).map_err(Failure::Refused)?;
         if let Some(other) = self.conflict(id) {
@@ -156,7 +166,8 @@ impl<'u, 'a> Solver<'u, 'a> {
         if self.universe.installed(self.universe.version(other).package) == Some(other) {
             return Failure::Refused(SolveError::Removal { package: other_name, because: name });
         }
-        Failure::Unmet(vec![format!("{name} conflicts with {other_name}, which was chosen before")])
+        let text = format!("{name} conflicts with {other_name}, which was chosen before");
+        Failure::Unmet(vec![Step { text, names: vec![self.name(id), self.name(other)] }])
     }
 
     /// Follows what a chosen version needs.
@@ -165,8 +176,7 @@ impl<'u, 'a> Solver<'u, 'a> {
         let architecture = self.universe.architecture;
         for field in [stanza.pre_depends(), stanza.depends()] {
             for group in relation::groups(field, architecture) {
-                self.satisfy(&group, depth)
-                    .map_err(|failure| failure.below(format!("{} depends on {}", self.label(id), show(&group))))?;
+                self.satisfy(&group, depth).map_err(|failure| failure.below(self.describe_need(id, &group)))?;
             }
         }
         if self.recommends == Recommends::Follow {
@@ -290,8 +300,8 @@ impl<'u, 'a> Solver<'u, 'a> {
             for field in [stanza.pre_depends(), stanza.depends()] {
                 for group in relation::groups(field, self.universe.architecture) {
                     if !group.iter().any(|relation| self.is_satisfied(relation)) {
-                        let step = format!("{} depends on {}", self.label(*id), show(&group));
-                        return Err(SolveError::NoSolution { steps: vec![step, self.describe_missing(&group)] });
+                        let steps = vec![self.describe_need(*id, &group), self.describe_missing(&group)];
+                        return Err(Failure::Unmet(steps).into_error());
                     }
                 }
             }
@@ -302,13 +312,23 @@ impl<'u, 'a> Solver<'u, 'a> {
         Ok(())
     }
 
-    fn describe_missing(&self, group: &[Relation<'_>]) -> String {
-        let Some(first) = group.first() else { return "an empty group of alternatives".to_owned() };
+    fn describe_need(&self, id: VersionId, group: &[Relation<'_>]) -> Step {
+        let names = std::iter::once(self.name(id)).chain(group.iter().map(|relation| relation.name.to_owned()));
+        Step { text: format!("{} depends on {}", self.label(id), show(group)), names: names.collect() }
+    }
+
+    fn describe_missing(&self, group: &[Relation<'_>]) -> Step {
+        let only = |text: String| Step { text, names: Vec::new() };
+        let Some(first) = group.first() else { return only("an empty group of alternatives".to_owned()) };
         let name = self.universe.id(first.name);
         match name.and_then(|name| self.universe.candidate(name)) {
-            Some(candidate) => format!("{} is what there is", self.label(candidate)),
-            None => format!("nothing is or provides {}", show(group)),
+            Some(candidate) => only(format!("{} is what there is", self.label(candidate))),
+            None => only(format!("nothing is or provides {}", show(group))),
         }
+    }
+
+    fn name(&self, id: VersionId) -> String {
+        self.universe.version(id).name.to_owned()
     }
 
     fn label(&self, id: VersionId) -> String {
@@ -432,8 +452,9 @@ mod tests {
     #[test]
     fn a_failure_names_the_chain() {
         let archive = ["a: Depends b (>= 1)", "b: Pre-Depends c (>= 2) | d", "c"];
-        let Err(SolveError::NoSolution { steps }) = solve_names(&archive, &[], &["a"]) else { panic!() };
+        let Err(SolveError::NoSolution { steps, named }) = solve_names(&archive, &[], &["a"]) else { panic!() };
         assert_eq!(steps, ["a 1 depends on b (>= 1)", "b 1 depends on c (>= 2) | d", "c 1 is what there is"]);
+        assert_eq!(named, ["a", "b", "b", "c", "d"]);
     }
 
     #[test]

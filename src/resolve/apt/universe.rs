@@ -3,7 +3,7 @@
 //! Names are numbered in the order in which apt comes across them while it builds its cache: that number is apt's package
 //! ID, the last judge between two providers. Knows nothing of sources, signatures or files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::control::{Reduced, Stanza, stanzas};
 use super::relation::{self, Relation};
@@ -91,6 +91,8 @@ pub(super) struct Universe<'a> {
     // Only ever asked for one name: its order, which is not fixed, is never seen.
     ids: HashMap<&'a str, NameId>,
     packages: Vec<Package>,
+    /// Packages of which there is one version and no other, whatever the archives have.
+    only: BTreeMap<NameId, VersionId>,
     versions: Vec<Version<'a>>,
     providers: Vec<Vec<Provider<'a>>>,
 }
@@ -106,6 +108,7 @@ impl<'a> Universe<'a> {
             architecture,
             ids: HashMap::with_capacity(1 << 17),
             packages: Vec::with_capacity(1 << 17),
+            only: BTreeMap::new(),
             versions: Vec::with_capacity(1 << 17),
             providers: Vec::new(),
         };
@@ -242,7 +245,16 @@ impl<'a> Universe<'a> {
 
     /// All versions of a package, in the order read.
     pub(super) fn versions_of(&self, package: NameId) -> &[VersionId] {
-        &self.packages[package.index()].versions
+        match self.only.get(&package) {
+            Some(only) => std::slice::from_ref(only),
+            None => &self.packages[package.index()].versions,
+        }
+    }
+
+    /// Lets these versions be the only ones of their packages, and takes back every earlier choice of candidates.
+    pub(super) fn keep_only(&mut self, versions: impl IntoIterator<Item = VersionId>) {
+        self.only = versions.into_iter().map(|id| (self.versions[id.index()].package, id)).collect();
+        self.choose_candidates();
     }
 
     /// The version in the base image.
@@ -252,7 +264,7 @@ impl<'a> Universe<'a> {
 
     /// The version that would be taken.
     pub(super) fn candidate(&self, package: NameId) -> Option<VersionId> {
-        self.packages[package.index()].candidate
+        self.only.get(&package).copied().or(self.packages[package.index()].candidate)
     }
 
     /// Makes another version the one that would be taken.
