@@ -13,7 +13,7 @@ use support::project::{Answer, Project};
 use support::registries::Registries;
 
 /// The digest of the greeter's build context: the same on every machine, so that any change of it is seen here.
-const CONTEXT: &str = "sha256:06faf497d0af1c6655f089327325dbed86a2a64c2545ce4dfd14de1259d5d590\n";
+const CONTEXT: &str = "sha256:00b4dbc626e5d8531991e54ae00ab4a00b9cb8ced89918a367c673f791be441d\n";
 
 fn yes(stdout: &str) -> Answer {
     Answer { code: 0, stdout: stdout.into(), stderr: String::new() }
@@ -114,10 +114,7 @@ fn dry_run_and_exit_code_say_what_would_change() {
     registries.npm("shout", "2.1.0", json!({ "dependencies": { "pad-left": "^1.0.0" } }));
     let lock = project.read("lockfile.toml");
     let dry = project.run(&["--quiet", "update", "--dry-run"]);
-    assert!(
-        dry.code == 0 && dry.stdout.starts_with("10 pins, the lockfile would change; nothing was written\n"),
-        "{dry:?}"
-    );
+    assert_eq!(dry, yes("npm:shout 2.0.0 -> 2.1.0\n10 pins, the lockfile would change; nothing was written\n"));
     assert_eq!(code(&["update", "--dry-run", "--exit-code"]), 1);
     assert_eq!(project.read("lockfile.toml"), lock);
     assert_eq!(code(&["update", "--exit-code"]), 1);
@@ -407,4 +404,22 @@ fn every_answer_is_to_be_had_as_json() {
     assert_eq!(ask(&["fetch"]), json!({ "files": 0, "bytes": 0, "superseded": 0 }));
     assert_eq!(ask(&["store", "verify"])["damaged"], json!([]));
     assert!(ask(&["store", "size"])["blobs"].as_u64().unwrap() > 10);
+}
+
+#[test]
+fn pruned_pins_alone_are_moved() {
+    let mut registries = Registries::serve();
+    let project = Project::locked(&registries);
+    registries.npm("shout", "2.1.0", json!({ "dependencies": { "pad-left": "^1.0.0" } }));
+    let before = project.read("lockfile.toml");
+    let nothing = project.run(&["--quiet", "update", "--pruned"]);
+    assert_eq!((nothing.code, project.read("lockfile.toml")), (0, before.clone()), "{nothing:?}");
+    registries.replace_deb("hello", "2.10-3", "2.10-4", "Depends: libhello (>= 1.2)\n");
+    assert_eq!(project.run(&["--quiet", "fetch"]).code, 3);
+    let moved = project.run(&["--quiet", "update", "--pruned"]);
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert!(moved.stdout.contains("apt:hello 2.10-3 -> 2.10-4\n"), "{moved:?}");
+    let after = project.read("lockfile.toml");
+    assert!(after.contains("version = \"2.10-4\"") && after.contains("shout-2.0.0.tgz"), "only what is gone moves");
+    assert_eq!(project.run(&["--quiet", "fetch"]).code, 0);
 }

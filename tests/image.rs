@@ -35,8 +35,14 @@ fn every_engine_gives_it(project: &Project, first: &Built) {
 fn other_circumstances_give_it(project: &Project, first: &Built) {
     let elsewhere = project.moved();
     let prefix = ["unshare", "--uts", "sh", "-c", "hostname elsewhere; umask 077; exec \"$@\"", "sh"];
-    let prefix: Vec<&str> = prefix.into_iter().chain(["taskset", "--cpu-list", "0", "faketime", "2031-05-06 07:08:09"]).collect();
-    let variables = [("TZ", "Asia/Tokyo"), ("LANG", "tr_TR.UTF-8"), ("SOURCE_DATE_EPOCH", "1"), ("http_proxy", "http://proxy.invalid")];
+    let prefix: Vec<&str> =
+        prefix.into_iter().chain(["taskset", "--cpu-list", "0", "faketime", "2031-05-06 07:08:09"]).collect();
+    let variables = [
+        ("TZ", "Asia/Tokyo"),
+        ("LANG", "tr_TR.UTF-8"),
+        ("SOURCE_DATE_EPOCH", "1"),
+        ("http_proxy", "http://proxy.invalid"),
+    ];
     let arguments = ["--engine", "buildah-oci", "--no-load", "--no-reuse"];
     let built = elsewhere.build_with(&prefix, &arguments, &variables);
     assert_eq!(&built, first);
@@ -121,7 +127,10 @@ impl Project {
         let output = run(&mut self.oclock(&[], &["update", "--pruned"]));
         let after = fs::read_to_string(self.directory.join("lockfile.toml")).unwrap();
         if before != after {
-            println!("pins of the committed lockfile were pruned, the recorded image is not compared:\n{}", said(&output));
+            println!(
+                "pins of the committed lockfile were pruned, the recorded image is not compared:\n{}",
+                said(&output)
+            );
             return None;
         }
         let lock: toml::Table = after.parse().unwrap();

@@ -78,6 +78,13 @@ impl Registries {
         self.sign();
     }
 
+    /// Publishes a version in place of another, which is dropped as a mirror drops what is superseded.
+    pub fn replace_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
+        self.packages.remove(&format!("{name} {old}"));
+        self.site.remove(&format!("/pool/{name}_{old}_"));
+        self.deb(name, new, fields);
+    }
+
     /// Publishes an npm package, which becomes `latest`.
     pub fn npm(&mut self, name: &str, version: &str, fields: Value) {
         let mut manifest = json!({ "name": name, "version": version });
