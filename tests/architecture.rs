@@ -1,5 +1,7 @@
 //! Imports go down the list of modules only: a module may name those above it and none below it or beside it.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it does")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -60,7 +60,7 @@ pub enum ImageError {
         reference: String,
         /// Why.
         #[source]
-        source: HttpError,
+        source: Box<HttpError>,
     },
     /// The store.
     #[error(transparent)]

@@ -143,7 +143,7 @@ impl<'a> Registry<'a> {
                 ImageError::Unknown { reference: self.name.clone(), source_name: self.source.name.to_string() }
             }
             HttpError::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => self.denied(),
-            source => ImageError::Http { reference: self.name.clone(), source },
+            source => ImageError::Http { reference: self.name.clone(), source: Box::new(source) },
         }
     }
 }
