@@ -1,7 +1,7 @@
 //! The examples of a page, carried out: every ```console block is one shell session, whose `$ ` lines are typed and whose
 //! other lines must come out. A line `...` stands for any lines.
 #![allow(dead_code, reason = "each test program uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
