@@ -265,7 +265,9 @@ impl Explain for FetchError {
                 "run `oclock update --pruned` to move these pins and nothing else".into(),
                 "or name a place that still has them as a mirror in `[sources]`".into(),
             ],
-            Self::Unreachable { .. } | Self::Unknown { .. } => vec!["run it again; `oclock info` shows which sources are asked".into()],
+            Self::Unreachable { .. } | Self::Unknown { .. } => {
+                vec!["run it again; `oclock info` shows which sources are asked".into()]
+            }
             Self::Offline { .. } => vec!["run `oclock fetch` while the sources can be reached".into()],
             Self::Source(error) => error.hints(),
             Self::Interrupted => Vec::new(),

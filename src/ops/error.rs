@@ -207,7 +207,9 @@ impl OpsError {
 impl Explain for OpsError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => Kind::No,
+            Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
+                Kind::No
+            }
             Self::NoStore | Self::Unsupported { .. } | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
@@ -268,7 +270,9 @@ impl Explain for OpsError {
             Self::Drifted { .. } => one("run `oclock update`"),
             Self::CannotMove { .. } => one("run `oclock update`, which chooses every version again"),
             Self::Exists { .. } => one("name another directory"),
-            Self::OtherSeal { .. } => one("use the oclock that wrote the lockfile, or run `oclock update` to move to this one"),
+            Self::OtherSeal { .. } => {
+                one("use the oclock that wrote the lockfile, or run `oclock update` to move to this one")
+            }
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
             Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
