@@ -63,7 +63,7 @@ impl Bench {
         );
         fs::write(directory.path().join("oclock.toml"), manifest).unwrap();
         let bench = Self { directory, shelf, key, asked };
-        bench.sign("debian-security", "test-security", 0, "");
+        bench.sign("debian-security", "test-security", 2 * WEEK, "");
         bench
     }
 
@@ -89,7 +89,8 @@ impl Bench {
             Sha256::of(list),
             list.len()
         );
-        let signed = CleartextSignedMessage::sign(rand::rngs::OsRng, &release, &self.key.primary_key, &"".into()).unwrap();
+        let signed =
+            CleartextSignedMessage::sign(rand::rngs::OsRng, &release, &self.key.primary_key, &"".into()).unwrap();
         let signed = signed.to_armored_string(None.into()).unwrap();
         let mut shelf = self.shelf.lock().unwrap();
         shelf.files.insert(format!("/{source}/dists/{suite}/{path}"), list.into());
@@ -221,6 +222,32 @@ fn deb(control: &str) -> Vec<u8> {
         bytes.extend(vec![b'\n'; data.len() % 2]);
     }
     bytes
+}
+
+/// A package without dependencies as a registry has it: its document and its tarball.
+fn npm_package(name: &str, registry: &str) -> (String, Vec<u8>) {
+    let about = format!(r#"{{"name":"{name}","version":"1.0.0"}}"#);
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(about.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, "package/package.json", about.as_bytes()).unwrap();
+    let tarball = archive.into_inner().unwrap().finish().unwrap();
+    let integrity = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        oclock::model::Sha512::of(&tarball).as_bytes(),
+    );
+    let document = serde_json::json!({
+        "name": name,
+        "dist-tags": { "latest": "1.0.0" },
+        "versions": { "1.0.0": {
+            "name": name,
+            "version": "1.0.0",
+            "dist": { "tarball": format!("{registry}{name}/-/{name}-1.0.0.tgz"), "integrity": format!("sha512-{integrity}") },
+        } },
+    });
+    (document.to_string(), tarball)
 }
 
 const BASE: Package<'static> = ("base", "1", "Essential: yes");
@@ -371,6 +398,30 @@ fn a_source_that_fails_is_not_taken_for_one_that_dropped_the_file() {
     let offline = bench.run(&["update", "--pruned", "--offline"]);
     assert_eq!(offline.code, 3, "{}", offline.stderr);
     assert_eq!(bench.lock_text(), before);
+}
+
+#[test]
+fn an_npm_package_that_is_gone_is_named_and_nothing_moves() {
+    let bench = Bench::new(&["tool"]);
+    bench.publish(WEEK, &[BASE, ("tool", "1", "")]);
+    let manifest = bench.directory.path().join("oclock.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let registry = format!("{}npm/", text.split('"').find_map(|word| word.strip_suffix("debian/")).unwrap());
+    let asked = "[npm]\nnode = \"20.19.2\"\n\n[npm.packages]\nleft = \"1\"\n";
+    fs::write(&manifest, format!("{text}\n{asked}\n[sources.npm]\nkind = \"npm\"\nurl = \"{registry}\"\n")).unwrap();
+    let (document, tarball) = npm_package("left", &registry);
+    let files = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| change(&mut bench.shelf.lock().unwrap().files);
+    files(&|files| {
+        files.insert("/npm/left".into(), document.clone().into());
+        files.insert("/npm/left/-/left-1.0.0.tgz".into(), tarball.clone());
+    });
+    let before = bench.lock_and_record();
+    assert_eq!(bench.answer(&["update", "--pruned"]), "3 pins, nothing changed\n");
+    files(&|files| drop(files.remove("/npm/left/-/left-1.0.0.tgz").unwrap()));
+    let outcome = bench.run(&["update", "--pruned"]);
+    assert_eq!((outcome.code, bench.lock_text()), (3, before), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("gone  npm:left 1.0.0  from npm\n"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("hint: run `oclock update`"), "{}", outcome.stderr);
 }
 
 #[test]
