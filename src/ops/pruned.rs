@@ -119,7 +119,8 @@ impl<'a> Pruning<'a> {
             .flat_map(|survey| &survey.pins)
             .filter(|(pin, listing)| *listing == Listing::Nowhere && !gone.contains(&pin.artifact))
             .filter(|(pin, _)| !self.session.store.contains(&pin.artifact.sha256));
-        let plan = FetchPlan { artifacts: unlisted.map(|(pin, _)| wanted(pin.view())).collect(), ..FetchPlan::default() };
+        let plan =
+            FetchPlan { artifacts: unlisted.map(|(pin, _)| wanted(pin.view())).collect(), ..FetchPlan::default() };
         let Session { http, store, progress, paths, .. } = self.session;
         let quarantine = paths.scratch().join("quarantine");
         fetch::fetch(&plan, self.sources, http, store, progress, &quarantine).await?;
@@ -150,7 +151,8 @@ fn refuse_other_ecosystems(lock: &Lockfile, gone: &[Failure]) -> Result<(), OpsE
     let mut others = BTreeSet::new();
     for pin in lock.pins().filter(|pin| pin.ecosystem != Ecosystem::Apt) {
         if gone.iter().any(|failure| failure.artifact == *pin.artifact) {
-            others.insert(format!("gone  {}:{} {}  from {}", pin.ecosystem, pin.name, pin.version, pin.artifact.source));
+            others
+                .insert(format!("gone  {}:{} {}  from {}", pin.ecosystem, pin.name, pin.version, pin.artifact.source));
         }
     }
     match others.is_empty() {
@@ -172,10 +174,10 @@ fn settle_archives(old: &Lockfile, surveys: &[Survey<'_>], pins: &[AptPin]) -> V
     let suite_of = |pin: &AptPin| (pin.artifact.source.clone(), pin.suite.clone());
     let (kept, moved): (Vec<&AptPin>, Vec<&AptPin>) = pins.iter().partition(|pin| before.contains(&key(pin)));
     let moved: BTreeSet<_> = moved.into_iter().map(suite_of).collect();
-    let unlisted: BTreeSet<_> =
-        kept.into_iter().filter(|pin| !listed.contains(&key(pin))).map(suite_of).collect();
+    let unlisted: BTreeSet<_> = kept.into_iter().filter(|pin| !listed.contains(&key(pin))).map(suite_of).collect();
     let suite = |archive: &ArchivePin| (archive.source.clone(), archive.suite.clone());
-    let own = old.archives.iter().filter(|archive| !moved.contains(&suite(archive)) || unlisted.contains(&suite(archive)));
+    let own =
+        old.archives.iter().filter(|archive| !moved.contains(&suite(archive)) || unlisted.contains(&suite(archive)));
     let today = surveys.iter().flat_map(|survey| survey.today.archives());
     let today = today.filter(|archive| moved.contains(&suite(archive)));
     merged(own.chain(today).cloned().collect())

@@ -25,12 +25,7 @@ pub(super) fn read_stanza(pin: &AptPin, store: &Store) -> Result<String, AptErro
         && said.version() == pin.version.as_str()
         && said.architecture() == pin.architecture;
     if !is_pin {
-        return Err(bad(format!(
-            "it calls itself {} {} for {}",
-            said.package(),
-            said.version(),
-            said.architecture()
-        )));
+        return Err(bad(format!("it calls itself {} {} for {}", said.package(), said.version(), said.architecture())));
     }
     let artifact = &pin.artifact;
     Ok(format!("{control}\nFilename: {}\nSize: {}\nSHA256: {}\n\n", artifact.path, artifact.size, artifact.sha256))

@@ -204,9 +204,10 @@ impl Keeping {
             .iter()
             .map(|archive| Shelf { pin: &archive.pin, names: shelf(archive), priority: archive.release.priority })
             .collect();
-        let texts = archives.iter().enumerate().flat_map(|(number, archive)| {
-            archive.indexes.iter().map(move |reduced| (number, Cow::Borrowed(reduced)))
-        });
+        let texts = archives
+            .iter()
+            .enumerate()
+            .flat_map(|(number, archive)| archive.indexes.iter().map(move |reduced| (number, Cow::Borrowed(reduced))));
         (shelves, texts.collect())
     }
 
