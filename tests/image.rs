@@ -1,6 +1,8 @@
 //! This repository's own image: the committed lockfile under every engine and under other circumstances gives the recorded
 //! image, and the image keeps its promises. Real registries, real engines; nothing is skipped.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it does")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -214,7 +214,9 @@ fn system_part(request: &ContextRequest<'_>) -> Result<Part, AssembleError> {
     }
     let pins: Vec<&AptPin> = request.lock.apt.iter().filter(|pin| pin.platform == request.platform).collect();
     let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
-    let key = question(request, "system", &views).finish();
+    let mut key = question(request, "system", &views);
+    key.field(apt::recipe().as_bytes());
+    let key = key.finish();
     part("system", &key, request.lock.epoch, request.store, |out: &mut PartWriter| {
         let tree =
             apt::AptTreeRequest { pins: &pins, platform: request.platform, epoch: request.lock.epoch, base: None };
@@ -282,6 +284,7 @@ fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError>
     let mut key = question(request, "pip", &views);
     key.field(&request.manifest.pip.path);
     key.field(&python);
+    key.field(pip::recipe().as_bytes());
     part("pip", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
         let spec = pip::VenvSpec {
             path: &request.manifest.pip.path,

@@ -30,10 +30,15 @@ pub use error::AptAssembleError;
 use crate::base::fs::scratch_file;
 use crate::base::tar::{Special, TarMeta, TarWriter};
 use crate::lock::AptPin;
-use crate::model::Platform;
+use crate::model::{Platform, Sha256};
 use crate::store::Store;
 use deb::{Deb, Spool};
 use tree::{Content, Meta, NodeKind, Tree};
+
+/// What runs inside: part of the question that a kept tree answers.
+pub(super) fn recipe() -> Sha256 {
+    Sha256::of([CLEAN, STEP, CONFIGURE].concat())
+}
 
 const CLEAN: &str = include_str!("scripts/clean");
 const STEP: &str = include_str!("scripts/step");

@@ -88,7 +88,7 @@ pub(super) fn write_skeleton<W: Write>(layout: &Layout, tree: &mut Tree<'_, W>) 
 /// garbage collector ran, and so on what the process compiled before. `compileall` with workers gave three different trees in
 /// four runs on 14,734 files. With the collector off, and each child starting from the same state with a fixed share of
 /// the sorted files, it is: whatever the number of cores, the hash seed and the size of the shares.
-const COMPILE: &str = "\
+pub(super) const COMPILE: &str = "\
 import gc, os, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 files = []

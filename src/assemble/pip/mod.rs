@@ -17,6 +17,7 @@ use std::io::Write;
 
 use crate::base::tar::TarWriter;
 use crate::lock::{MANIFEST, PipPin};
+use crate::model::Sha256;
 use crate::store::Store;
 
 pub use error::PipAssembleError;
@@ -49,6 +50,11 @@ pub struct PipTree {
     /// The command that compiles all byte code inside the image, in parallel and with unchecked hashes, so that neither
     /// times nor cores matter. Files that are no valid Python are left without, as pip leaves them.
     pub compile: Vec<String>,
+}
+
+/// What runs inside: part of the question that a kept environment answers.
+pub(super) fn recipe() -> Sha256 {
+    Sha256::of(environment::COMPILE)
 }
 
 /// Writes the environment's entries to `out`: the skeleton, then the wheels in the order of their names.

@@ -55,8 +55,10 @@ pub async fn resolve(
     for platform in request.platforms {
         manifests.insert(*platform, platform_manifest(&registry, &served, *platform, store).await?);
     }
+    // A lock names no host: which registry it is, the source says.
+    let reference = ImageReference { registry: None, ..request.reference.clone() };
     Ok(BasePin::Image {
-        reference: request.reference.clone(),
+        reference,
         source: source.name.clone(),
         index: served.digest,
         manifests,
