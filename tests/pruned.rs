@@ -16,10 +16,12 @@ use oclock::resolve::apt::{Keyring, verify_chain};
 use oclock::store::Store;
 use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
 
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// What a server has, and the paths to which it answers with a fault.
 #[derive(Default)]
 struct Shelf {
-    files: BTreeMap<String, Vec<u8>>,
+    files: Files,
     broken: BTreeSet<String>,
 }
 
@@ -410,7 +412,7 @@ fn an_npm_package_that_is_gone_is_named_and_nothing_moves() {
     let asked = "[npm]\nnode = \"20.19.2\"\n\n[npm.packages]\nleft = \"1\"\n";
     fs::write(&manifest, format!("{text}\n{asked}\n[sources.npm]\nkind = \"npm\"\nurl = \"{registry}\"\n")).unwrap();
     let (document, tarball) = npm_package("left", &registry);
-    let files = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| change(&mut bench.shelf.lock().unwrap().files);
+    let files = |change: &dyn Fn(&mut Files)| change(&mut bench.shelf.lock().unwrap().files);
     files(&|files| {
         files.insert("/npm/left".into(), document.clone().into());
         files.insert("/npm/left/-/left-1.0.0.tgz".into(), tarball.clone());

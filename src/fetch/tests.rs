@@ -317,3 +317,45 @@ async fn offline_names_what_is_missing() {
     assert_eq!(error.evidence(), ["missing  x:a 1"]);
     assert_eq!(error.kind(), Kind::Unable);
 }
+
+#[tokio::test]
+async fn asking_tells_what_is_gone_from_what_is_not_known() {
+    let body = b"body".to_vec();
+    let page =
+        r#"{"files":[{"filename":"d-1.whl","url":"../../f/d-1.whl"},{"filename":"e-1.whl","url":"../../f/e-1.whl"}]}"#;
+    let server = Server::start(&[
+        ("there", Answer::Whole(body.clone())),
+        ("fails", Answer::Status(403)),
+        ("simple/d/", Answer::Whole(page.into())),
+        ("simple/e/", Answer::Whole(page.into())),
+        ("f/d-1.whl", Answer::Whole(body.clone())),
+    ])
+    .await;
+    let second = Server::start(&[("mirrored", Answer::Whole(body.clone())), ("fails", Answer::Status(404))]).await;
+    let mirrors = format!("mirrors = [\"{}\"]", second.base);
+    let overrides =
+        source("npm", "npm", &server.base, &mirrors) + &source("pypi", "pip", &format!("{}simple", server.base), "");
+    let desk = Desk::new(&overrides);
+    let ask = async |files: &[Artifact]| {
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let wanted: Vec<Wanted<'_>> =
+            files.iter().map(|artifact| Wanted { artifact, label: artifact.path.to_string() }).collect();
+        find_gone(&wanted, &desk.sources(), &http).await
+    };
+    let mut files = vec![
+        artifact("npm", "gone", &body),
+        artifact("npm", "there", &body),
+        artifact("npm", "mirrored", &body),
+        artifact("pypi", "c/c-1.whl", &body),
+        artifact("pypi", "d/d-1.whl", &body),
+        artifact("pypi", "e/e-1.whl", &body),
+    ];
+    desk.store.add_blob(&body).unwrap();
+    let gone: Vec<String> = ask(&files).await.unwrap().into_iter().map(|failure| failure.label).collect();
+    assert_eq!(gone, ["gone", "c/c-1.whl", "e/e-1.whl"], "the store plays no part in it");
+    assert!(server.seen().contains(&"there bytes=0-0".to_owned()), "{:?}", server.seen());
+    files.push(artifact("npm", "fails", &body));
+    let error = ask(&files).await.unwrap_err();
+    assert_eq!((error.kind(), error.failures().len()), (Kind::Unable, 1), "{error:?}");
+    assert_eq!(error.to_string(), "it is not known whether `fails` can still be had");
+}

@@ -143,3 +143,38 @@ pub fn verify_lines(outcome: &StoreVerification) -> String {
     text.push_str(&format!("{}, {} damaged\n", count(outcome.blobs, "blob"), outcome.damaged.len()));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{Direction, PinSide};
+    use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
+
+    fn side(version: &str) -> Option<PinSide> {
+        Some(PinSide { version: PackageVersion::parse(version).unwrap(), size: 1, required_by: Vec::new() })
+    }
+
+    fn pin(name: &str, old: Option<PinSide>, new: Option<PinSide>, changes: Vec<PinChange>) -> PinDiff {
+        let name = PackageName::parse(name).unwrap();
+        PinDiff { ecosystem: Ecosystem::Npm, platform: Platform::LINUX_AMD64, name, old, new, changes }
+    }
+
+    #[test]
+    fn what_moved_is_told_and_other_bytes_are_loud() {
+        let (from, to) = (Sha256::of("a"), Sha256::of("b"));
+        let pins = vec![
+            pin("came", None, side("1"), Vec::new()),
+            pin("went", side("1"), None, Vec::new()),
+            pin("moved", side("1"), side("2"), vec![PinChange::Version(Direction::Up)]),
+            pin("other", side("1"), side("1"), vec![PinChange::Rehashed { from, to }]),
+            pin("asked", side("1"), side("1"), vec![PinChange::RequiredBy]),
+        ];
+        let diff = LockDiff { pins, ..LockDiff::default() };
+        let expected = format!(
+            "+ npm:came 1\n- npm:went 1\nnpm:moved 1 -> 2\n\
+             ! npm:other 1 has other bytes under the same version: sha256:{from} -> sha256:{to}\n"
+        );
+        assert_eq!(diff_lines(&diff, &[]), expected);
+        assert!(diff_lines(&diff, &["npm:came 1".into()]).contains("moved 1 -> 2, which the others force"));
+    }
+}
