@@ -1,8 +1,6 @@
 //! Imports go down the list of modules only: a module may name those above it and none below it or beside it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it does")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -43,7 +43,8 @@ impl Registry {
             root.display()
         );
         fs::write(directory.path().join("config.yml"), settings).unwrap();
-        let server = Command::new("docker-registry").arg("serve").arg(directory.path().join("config.yml")).spawn().unwrap();
+        let server =
+            Command::new("docker-registry").arg("serve").arg(directory.path().join("config.yml")).spawn().unwrap();
         let registry = Self { server, port, directory };
         for _ in 0..100 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -110,7 +111,8 @@ fn write_layout(layout: &Path) -> Sha256 {
         entry["platform"] = json!({ "os": "linux", "architecture": architecture });
         manifests.push(entry);
     }
-    let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests });
+    let index =
+        json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests });
     let text = index.to_string();
     let mut top = described(layout, "index.v1+json", text.as_bytes());
     top["annotations"] = json!({ "org.opencontainers.image.ref.name": "it" });
@@ -133,11 +135,13 @@ async fn a_tag_becomes_digests_and_its_layers_can_be_fetched() {
     let platforms = [Platform::LINUX_AMD64, ARM64];
 
     let asked = reference("node:20-slim");
-    let base = resolve(&ImageRequest { reference: &asked, platforms: &platforms }, &source, &http, &store).await.unwrap();
+    let base =
+        resolve(&ImageRequest { reference: &asked, platforms: &platforms }, &source, &http, &store).await.unwrap();
     let BasePin::Image { index: found, manifests, .. } = &base else { unreachable!() };
     assert_eq!(*found, index);
     assert_eq!(manifests.keys().copied().collect::<Vec<_>>(), platforms);
-    let layers: BTreeMap<_, _> = manifests.iter().map(|(platform, manifest)| (*platform, manifest.layers[0].digest)).collect();
+    let layers: BTreeMap<_, _> =
+        manifests.iter().map(|(platform, manifest)| (*platform, manifest.layers[0].digest)).collect();
     assert_ne!(layers[&Platform::LINUX_AMD64], layers[&ARM64]);
 
     fetch_base(&base, ARM64, &source, &http, &store, &Progress::hidden()).await.unwrap();
@@ -145,7 +149,8 @@ async fn a_tag_becomes_digests_and_its_layers_can_be_fetched() {
     assert!(!store.contains(&layers[&Platform::LINUX_AMD64]));
 
     let pinned = reference(&format!("node@{}", index.prefixed()));
-    let again = resolve(&ImageRequest { reference: &pinned, platforms: &platforms }, &source, &http, &store).await.unwrap();
+    let again =
+        resolve(&ImageRequest { reference: &pinned, platforms: &platforms }, &source, &http, &store).await.unwrap();
     assert!(matches!(again, BasePin::Image { index: found, .. } if found == index));
 }
 
@@ -159,7 +164,9 @@ async fn what_a_registry_does_not_have_is_named() {
     let platforms = [Platform::LINUX_AMD64];
     for missing in ["node:21", "nodes:20-slim"] {
         let missing = reference(missing);
-        let error = resolve(&ImageRequest { reference: &missing, platforms: &platforms }, &source, &http, &store).await.unwrap_err();
+        let error = resolve(&ImageRequest { reference: &missing, platforms: &platforms }, &source, &http, &store)
+            .await
+            .unwrap_err();
         assert!(matches!(error, ImageError::Unknown { .. }), "{error}");
     }
 }

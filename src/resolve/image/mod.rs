@@ -57,12 +57,7 @@ pub async fn resolve(
     }
     // A lock names no host: which registry it is, the source says.
     let reference = ImageReference { registry: None, ..request.reference.clone() };
-    Ok(BasePin::Image {
-        reference,
-        source: source.name.clone(),
-        index: served.digest,
-        manifests,
-    })
+    Ok(BasePin::Image { reference, source: source.name.clone(), index: served.digest, manifests })
 }
 
 async fn platform_manifest(
