@@ -33,9 +33,12 @@ fn every_engine_gives_it(project: &Project, first: &Built) {
     }
 }
 
-/// Another directory, time zone, locale, umask, host name, clock and one core.
+/// An empty store, another directory, time zone, locale, umask, host name, clock and one core.
 fn other_circumstances_give_it(project: &Project, first: &Built) {
     let elsewhere = project.moved();
+    let store = elsewhere.directory.join("store").display().to_string();
+    // The clock is moved only for the build: with another one no certificate of a registry is valid.
+    run(&mut elsewhere.oclock(&[], &["--store", &store, "fetch"]));
     let prefix = ["unshare", "--uts", "sh", "-c", "hostname elsewhere; umask 077; exec \"$@\"", "sh"];
     let prefix: Vec<&str> =
         prefix.into_iter().chain(["taskset", "--cpu-list", "0", "faketime", "2031-05-06 07:08:09"]).collect();
@@ -45,7 +48,7 @@ fn other_circumstances_give_it(project: &Project, first: &Built) {
         ("SOURCE_DATE_EPOCH", "1"),
         ("http_proxy", "http://proxy.invalid"),
     ];
-    let arguments = ["--engine", "buildah-oci", "--no-load", "--no-reuse"];
+    let arguments = ["--store", &store, "--offline", "--engine", "buildah-oci", "--no-load", "--no-reuse"];
     let built = elsewhere.build_with(&prefix, &arguments, &variables);
     assert_eq!(&built, first);
 }
