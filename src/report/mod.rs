@@ -1,11 +1,13 @@
 //! Outcomes as text: for people and as JSON. Knows no terminal.
 
 mod human;
+mod why;
 
 pub use human::{
     build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
     verify_lines,
 };
+pub use why::why_lines;
 
 /// An outcome as one line of JSON.
 pub fn json(outcome: &impl serde::Serialize) -> String {
