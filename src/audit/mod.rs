@@ -4,7 +4,13 @@
 //! It knows nothing of the terminal, of formats of reports, and of how what it looks at was made.
 
 mod finding;
+mod lock_changes;
+mod lock_rules;
+mod lock_whole;
+mod unasked;
 mod waiver;
 
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};
+pub use lock_changes::{LockChange, check_lock_change, sort_by_risk};
+pub use lock_rules::*;
 pub use waiver::{EXPIRED_WAIVER, UNUSED_WAIVER, Waived, apply_waivers};

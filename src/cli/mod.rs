@@ -3,6 +3,7 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod diff;
 mod failure;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
@@ -14,8 +15,8 @@ use clap::Parser;
 
 pub use args::Arguments;
 use args::{
-    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand,
-    UpdateArguments, When,
+    BuildArguments, Command, ContextArguments, DiffArguments, EngineName, Format, GlobalArguments, InitArguments,
+    StoreCommand, UpdateArguments, When,
 };
 use failure::Colour;
 
@@ -87,11 +88,15 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
     if let Command::Init(init) = &arguments.command {
         return run_init(global.format, init);
     }
+    if let Command::Diff(DiffArguments { textconv: Some(file), .. }) = &arguments.command {
+        return diff::run_textconv(file);
+    }
     let session = open(global, environment)?;
     match &arguments.command {
         Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => run_update(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
+        Command::Diff(arguments) => diff::run_diff(&session, global.format, arguments),
         Command::List => {
             let outcome = ops::list(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::revision::RevisionError;
 use crate::assemble::AssembleError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
@@ -175,6 +176,9 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A revision of the project.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -205,6 +209,7 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::Revision(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,

@@ -2,6 +2,7 @@
 
 mod build;
 mod context;
+mod diff;
 mod error;
 mod fetch;
 mod info;
@@ -9,12 +10,14 @@ mod init;
 mod list;
 mod pruned;
 mod render;
+mod revision;
 mod session;
 mod store;
 mod update;
 
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use context::{ContextOutcome, context};
+pub use diff::{ChangedPin, DiffOptions, DiffOutcome, DiffTotals, Fate, diff};
 pub use error::OpsError;
 pub use fetch::{FetchReport, fetch};
 pub use info::{InfoOutcome, info};
@@ -22,6 +25,7 @@ pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
 pub use pruned::update_pruned;
 pub use render::render;
+pub use revision::RevisionError;
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
 pub use update::{UpdateMode, UpdateOutcome, check, update};
