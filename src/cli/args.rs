@@ -87,6 +87,8 @@ pub(super) enum Command {
     Diff(DiffArguments),
     /// List what the lockfile pins
     List,
+    /// Say why a pin is there: the chains from what is asked for down to it
+    Why(WhyArguments),
     /// Print the rendered Containerfile
     Render(PlatformArguments),
     /// Print the digest of the build context, or write the context to a directory
@@ -104,11 +106,15 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Diff(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
-            Self::Init(_)
+            Self::Diff(DiffArguments { image: false, .. }) => {
+                &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
+            }
+            Self::Diff(_)
+            | Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
+            | Self::Why(_)
             | Self::Render(_)
             | Self::Context(_)
             | Self::Info
@@ -127,9 +133,18 @@ pub(super) struct InitArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateArguments {
+    /// What moves, with what it forces: npm:NAME, pip:NAME, apt:NAME or base. Everything when not given
+    #[arg(value_name = "WHAT")]
+    pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["dry_run", "exit_code", "pruned"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
     pub check: bool,
+    /// Move only what a change of the manifest forces
+    #[arg(long, conflicts_with = "what")]
+    pub minimal: bool,
+    /// The version that the one WHAT moves to
+    #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
+    pub precise: Option<crate::model::PackageVersion>,
     /// Move only the pins that no source has any more, and what they force
     #[arg(long)]
     pub pruned: bool,
@@ -149,6 +164,12 @@ pub(super) struct DiffArguments {
     /// The newer one; the working copy when not given
     #[arg(value_name = "NEW", requires = "old")]
     pub new: Option<String>,
+    /// Compare two images file by file: docker-archive:FILE, oci:DIR, dir:DIR, docker:NAME, buildah:NAME, sha256:ID
+    #[arg(long, requires = "new", conflicts_with = "fail_on")]
+    pub image: bool,
+    /// The platform, where a layout has images for several; only with --image
+    #[arg(long, value_name = "OS/ARCH", requires = "image")]
+    pub platform: Option<crate::model::Platform>,
     /// Exit with 1 when anything differs
     #[arg(long)]
     pub exit_code: bool,
@@ -156,7 +177,7 @@ pub(super) struct DiffArguments {
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub fail_on: Option<FailOn>,
     /// Print this lockfile with one line for each thing in it, as a textconv of git
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["old", "new", "exit_code", "fail_on"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["old", "new", "image", "exit_code", "fail_on"])]
     pub textconv: Option<PathBuf>,
 }
 
@@ -165,6 +186,13 @@ pub(super) enum FailOn {
     Error,
     Warning,
     Note,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArguments {
+    /// The pin: npm:NAME, pip:NAME, apt:NAME or base
+    #[arg(value_name = "WHAT")]
+    pub what: String,
 }
 
 #[derive(Debug, Args)]

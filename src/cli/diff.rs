@@ -7,10 +7,14 @@ use super::{Answer, Session, written};
 use crate::audit::{LOCK_RULES, Level};
 use crate::base::fs::read_text;
 use crate::lock::parse_lockfile;
-use crate::ops::{self, DiffOptions, DiffOutcome, OpsError};
+use crate::ops::{self, DiffImagesOptions, DiffOptions, DiffOutcome, OpsError};
 use crate::report;
 
 pub(super) fn run_diff(session: &Session, format: Format, arguments: &DiffArguments) -> Result<Answer, OpsError> {
+    if let (true, Some(first), Some(second)) = (arguments.image, &arguments.old, &arguments.new) {
+        let (first, second) = (first.clone(), second.clone());
+        return run_images(session, format, &DiffImagesOptions { first, second, platform: arguments.platform });
+    }
     let options = DiffOptions { old: arguments.old.clone(), new: arguments.new.clone() };
     let outcome = ops::diff(session, &options)?;
     let text = match format {
@@ -21,6 +25,13 @@ pub(super) fn run_diff(session: &Session, format: Format, arguments: &DiffArgume
     let refused =
         (arguments.exit_code && outcome.differs) || arguments.fail_on.is_some_and(|from| fails(&outcome, from));
     Ok(if refused { Answer::no(text) } else { Answer::yes(text) })
+}
+
+/// The answer is no when the images differ.
+fn run_images(session: &Session, format: Format, options: &DiffImagesOptions) -> Result<Answer, OpsError> {
+    let outcome = ops::diff_images(session, options)?;
+    let text = written(format, &outcome, report::image_comparison_lines);
+    Ok(if outcome.same { Answer::yes(text) } else { Answer::no(text) })
 }
 
 fn fails(outcome: &DiffOutcome, from: FailOn) -> bool {
