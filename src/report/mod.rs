@@ -1,10 +1,12 @@
 //! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
+mod audit;
 mod findings;
 mod human;
 mod sarif;
 mod why;
 
+pub use audit::{audit_lines, audit_markdown};
 pub use findings::{findings_lines, findings_markdown};
 pub use sarif::findings_sarif;
 
