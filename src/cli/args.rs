@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::AuditArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Container images whose digest is a function of the lockfile alone.
@@ -85,6 +86,8 @@ pub(super) enum Command {
     Build(BuildArguments),
     /// Show what a change of the lockfile means, gravest first
     Diff(DiffArguments),
+    /// Hold what the lockfile pins against the policy and against advisories
+    Audit(AuditArguments),
     /// List what the lockfile pins
     List,
     /// Say why a pin is there: the chains from what is asked for down to it
@@ -106,7 +109,7 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Diff(DiffArguments { image: false, .. }) => {
+            Self::Audit(_) | Self::Diff(DiffArguments { image: false, .. }) => {
                 &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
             }
             Self::Diff(_)

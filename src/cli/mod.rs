@@ -3,6 +3,7 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod audit;
 mod diff;
 mod failure;
 mod update;
@@ -98,6 +99,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => update::run(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
+        Command::Audit(arguments) => audit::run(&session, global.format, arguments),
         Command::Diff(arguments) => diff::run_diff(&session, global.format, arguments),
         Command::List => {
             let outcome = ops::list(&session)?;

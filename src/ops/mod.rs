@@ -1,5 +1,6 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod audit;
 mod build;
 mod context;
 mod diff;
@@ -19,6 +20,7 @@ mod update;
 mod what;
 mod why;
 
+pub use audit::{AuditAnswer, AuditOptions, AuditOutcome, Challenge, NotAudited, Signatures, audit};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use context::{ContextOutcome, context};
 pub use diff::{ChangedPin, DiffOptions, DiffOutcome, DiffTotals, Fate, diff};

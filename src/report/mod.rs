@@ -1,5 +1,6 @@
 //! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
+mod audit;
 mod diff;
 mod diff_images;
 mod diff_markdown;
@@ -9,6 +10,7 @@ mod sarif;
 mod textconv;
 mod why;
 
+pub use audit::{audit_lines, audit_markdown};
 pub use diff::diff_outcome_lines;
 pub use diff_images::image_comparison_lines;
 pub use diff_markdown::diff_outcome_markdown;
