@@ -84,6 +84,8 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Show what a change of the lockfile means, gravest first
+    Diff(DiffArguments),
     /// Hold what the lockfile pins against the policy and against advisories
     Audit(AuditArguments),
     /// List what the lockfile pins
@@ -107,8 +109,11 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
-            Self::Init(_)
+            Self::Audit(_) | Self::Diff(DiffArguments { image: false, .. }) => {
+                &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
+            }
+            Self::Diff(_)
+            | Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
@@ -152,6 +157,38 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// The older lockfile: a file, a git revision or REVISION:PATH; HEAD when not given
+    #[arg(value_name = "OLD")]
+    pub old: Option<String>,
+    /// The newer one; the working copy when not given
+    #[arg(value_name = "NEW", requires = "old")]
+    pub new: Option<String>,
+    /// Compare two images file by file: docker-archive:FILE, oci:DIR, dir:DIR, docker:NAME, buildah:NAME, sha256:ID
+    #[arg(long, requires = "new", conflicts_with = "fail_on")]
+    pub image: bool,
+    /// The platform, where a layout has images for several; only with --image
+    #[arg(long, value_name = "OS/ARCH", requires = "image")]
+    pub platform: Option<crate::model::Platform>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Exit with 1 when there is a finding of this level or a graver one
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub fail_on: Option<FailOn>,
+    /// Print this lockfile with one line for each thing in it, as a textconv of git
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["old", "new", "image", "exit_code", "fail_on"])]
+    pub textconv: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    Error,
+    Warning,
+    Note,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::revision::RevisionError;
 use crate::assemble::AssembleError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
@@ -9,7 +10,7 @@ use crate::base::http::HttpError;
 use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
-use crate::image::{ConfigError, SealError};
+use crate::image::{ConfigError, InspectError, SealError};
 use crate::lock::{Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
@@ -192,6 +193,12 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// An image that was to be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A revision of the project.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -222,6 +229,8 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::Inspect(error) => error,
+            Self::Revision(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,
