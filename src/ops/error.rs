@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::assemble::AssembleError;
+use crate::attest::AttestError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
@@ -167,6 +168,9 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Bills of materials, provenance, signatures.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -197,6 +201,7 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::Attest(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,

@@ -1,5 +1,6 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod attest;
 mod build;
 mod context;
 mod error;
@@ -7,12 +8,15 @@ mod fetch;
 mod info;
 mod init;
 mod list;
+mod provenance;
 mod pruned;
 mod render;
+mod sbom;
 mod session;
 mod store;
 mod update;
 
+pub use attest::{AttachTo, AttestOutcome, Attesting};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use context::{ContextOutcome, context};
 pub use error::OpsError;
@@ -20,8 +24,10 @@ pub use fetch::{FetchReport, fetch};
 pub use info::{InfoOutcome, info};
 pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
+pub use provenance::{ProvenanceOptions, provenance};
 pub use pruned::update_pruned;
 pub use render::render;
+pub use sbom::{BillFormat, BillSource, SbomOptions, sbom};
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
 pub use update::{UpdateMode, UpdateOutcome, check, update};

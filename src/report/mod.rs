@@ -3,8 +3,8 @@
 mod human;
 
 pub use human::{
-    build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
-    verify_lines,
+    attest_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines,
+    update_lines, verify_lines,
 };
 
 /// An outcome as one line of JSON.
