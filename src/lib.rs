@@ -34,6 +34,8 @@ pub mod image;
 
 pub mod attest;
 
+pub mod audit;
+
 pub mod ops;
 
 pub mod report;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::AuditArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Container images whose digest is a function of the lockfile alone.
@@ -57,6 +58,15 @@ pub(super) struct GlobalArguments {
 pub(super) enum Format {
     Human,
     Json,
+    Markdown,
+    Sarif,
+}
+
+impl Format {
+    /// As it is given on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,8 +84,12 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Hold what the lockfile pins against the policy and against advisories
+    Audit(AuditArguments),
     /// List what the lockfile pins
     List,
+    /// Say why a pin is there: the chains from what is asked for down to it
+    Why(WhyArguments),
     /// Print the rendered Containerfile
     Render(PlatformArguments),
     /// Print the digest of the build context, or write the context to a directory
@@ -93,6 +107,27 @@ pub(super) enum Command {
     Store(StoreCommand),
 }
 
+impl Command {
+    /// The formats in which its answer can be written.
+    pub(super) fn formats(&self) -> &'static [Format] {
+        match self {
+            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
+            Self::Init(_)
+            | Self::Update(_)
+            | Self::Build(_)
+            | Self::List
+            | Self::Why(_)
+            | Self::Render(_)
+            | Self::Context(_)
+            | Self::Info
+            | Self::Fetch
+            | Self::Sbom(_)
+            | Self::Provenance(_)
+            | Self::Store(_) => &[Format::Human, Format::Json],
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct InitArguments {
     /// The directory to write to
@@ -102,9 +137,18 @@ pub(super) struct InitArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateArguments {
+    /// What moves, with what it forces: npm:NAME, pip:NAME, apt:NAME or base. Everything when not given
+    #[arg(value_name = "WHAT")]
+    pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["dry_run", "exit_code", "pruned"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
     pub check: bool,
+    /// Move only what a change of the manifest forces
+    #[arg(long, conflicts_with = "what")]
+    pub minimal: bool,
+    /// The version that the one WHAT moves to
+    #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
+    pub precise: Option<crate::model::PackageVersion>,
     /// Move only the pins that no source has any more, and what they force
     #[arg(long)]
     pub pruned: bool,
@@ -114,6 +158,13 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArguments {
+    /// The pin: npm:NAME, pip:NAME, apt:NAME or base
+    #[arg(value_name = "WHAT")]
+    pub what: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
 mod attest;
+mod audit;
 mod build;
 mod context;
 mod error;
@@ -12,11 +13,15 @@ mod provenance;
 mod pruned;
 mod render;
 mod sbom;
+mod selective;
 mod session;
 mod store;
 mod update;
+mod what;
+mod why;
 
 pub use attest::{AttachTo, AttestOutcome, Attesting};
+pub use audit::{AuditAnswer, AuditOptions, AuditOutcome, Challenge, NotAudited, Signatures, audit};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use context::{ContextOutcome, context};
 pub use error::OpsError;
@@ -25,9 +30,10 @@ pub use info::{InfoOutcome, info};
 pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
 pub use provenance::{ProvenanceOptions, provenance};
-pub use pruned::update_pruned;
 pub use render::render;
 pub use sbom::{BillFormat, BillSource, SbomOptions, sbom};
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
-pub use update::{UpdateMode, UpdateOutcome, check, update};
+pub use update::{Pruned, Scope, UpdateMode, UpdateOptions, UpdateOutcome, check, update};
+pub use what::What;
+pub use why::{AskedBy, Chain, Explained, Link, WhyOutcome, why};
