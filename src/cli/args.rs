@@ -100,6 +100,10 @@ pub(super) enum Command {
     Info,
     /// Fetch what the lockfile names and the store lacks
     Fetch,
+    /// Write the bill of materials of the image, as CycloneDX or SPDX
+    Sbom(SbomArguments),
+    /// Say how the recorded image came to be, every input by digest
+    Provenance(ProvenanceArguments),
     /// Look at the store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -122,6 +126,8 @@ impl Command {
             | Self::Context(_)
             | Self::Info
             | Self::Fetch
+            | Self::Sbom(_)
+            | Self::Provenance(_)
             | Self::Store(_) => &[Format::Human, Format::Json],
         }
     }
@@ -256,6 +262,54 @@ pub(super) struct ContextArguments {
     /// Write the staged context to this new directory
     #[arg(long, value_name = "DIR", conflicts_with = "digest")]
     pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SbomArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// The format: CycloneDX 1.6 or SPDX 2.3, both JSON
+    #[arg(long = "as", value_enum, default_value_t = BillForm::Cyclonedx)]
+    pub form: BillForm,
+    /// Look at the lockfile alone: without licences, suppliers and authors
+    #[arg(long)]
+    pub lock_only: bool,
+    #[command(flatten)]
+    pub attest: AttestArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum BillForm {
+    Cyclonedx,
+    Spdx,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProvenanceArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// Who vouches for the build
+    #[arg(long, value_name = "URI", default_value = "https://oclock.invalid/builder/v1")]
+    pub builder_id: String,
+    #[command(flatten)]
+    pub attest: AttestArguments,
+}
+
+/// What is done with a document.
+#[derive(Debug, Args)]
+pub(super) struct AttestArguments {
+    /// Sign it with this ECDSA P-256 key (PKCS#8, PEM) and give out the envelope
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+    /// Attach it to the recorded image there, oci:DIR or registry:NAME; print its digest
+    #[arg(long, value_name = "PLACE")]
+    pub attach: Option<String>,
+    /// Ask whether ENVELOPE is signed by this public key and says what this project says
+    #[arg(long, value_name = "KEY", requires = "envelope", conflicts_with_all = ["sign", "attach"])]
+    pub verify: Option<PathBuf>,
+    /// The signed envelope for --verify
+    #[arg(value_name = "ENVELOPE", requires = "verify")]
+    pub envelope: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod attest;
 mod audit;
 mod diff;
 mod failure;
@@ -116,6 +117,8 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             let outcome = ops::fetch(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::fetch_lines)))
         }
+        Command::Sbom(sbom) => attest::run_sbom(&session, global.format, sbom),
+        Command::Provenance(provenance) => attest::run_provenance(&session, global.format, provenance),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::revision::RevisionError;
 use crate::assemble::AssembleError;
+use crate::attest::AttestError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
@@ -199,6 +200,9 @@ pub enum OpsError {
     /// A revision of the project.
     #[error(transparent)]
     Revision(#[from] RevisionError),
+    /// Bills of materials, provenance, signatures.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -231,6 +235,7 @@ impl OpsError {
             Self::Seal(error) => error,
             Self::Inspect(error) => error,
             Self::Revision(error) => error,
+            Self::Attest(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,

@@ -1,5 +1,6 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod attest;
 mod audit;
 mod build;
 mod context;
@@ -10,9 +11,11 @@ mod fetch;
 mod info;
 mod init;
 mod list;
+mod provenance;
 mod pruned;
 mod render;
 mod revision;
+mod sbom;
 mod selective;
 mod session;
 mod store;
@@ -20,6 +23,7 @@ mod update;
 mod what;
 mod why;
 
+pub use attest::{AttachTo, AttestOutcome, Attesting};
 pub use audit::{AuditAnswer, AuditOptions, AuditOutcome, Challenge, NotAudited, Signatures, audit};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use context::{ContextOutcome, context};
@@ -30,8 +34,10 @@ pub use fetch::{FetchReport, fetch};
 pub use info::{InfoOutcome, info};
 pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
+pub use provenance::{ProvenanceOptions, provenance};
 pub use render::render;
 pub use revision::RevisionError;
+pub use sbom::{BillFormat, BillSource, SbomOptions, sbom};
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
 pub use update::{Pruned, Scope, UpdateMode, UpdateOptions, UpdateOutcome, check, update};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::base::text::{count, human_size, sanitize};
 use crate::lock::{LockDiff, PinChange, PinDiff};
 use crate::ops::{
-    BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath, StoreSize,
-    StoreVerification, UpdateOutcome,
+    AttestOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath,
+    StoreSize, StoreVerification, UpdateOutcome,
 };
 
 /// The files that were written, one a line.
@@ -133,6 +133,17 @@ pub fn info_lines(outcome: &InfoOutcome) -> String {
         text.push_str(&format!("engine    {name:width$}  {}\n", sanitize(state)));
     }
     text
+}
+
+/// The document; or the digest of what was attached, alone on its line; or whose signature is good.
+pub fn attest_lines(outcome: &AttestOutcome) -> String {
+    match outcome {
+        AttestOutcome::Document(document) => serde_json::to_string_pretty(document).unwrap_or_default() + "\n",
+        AttestOutcome::Attached { attached } => format!("{}\n", attached.prefixed()),
+        AttestOutcome::Verified { verified, key } => {
+            format!("{} is signed by key sha256:{key} and says what this project says\n", verified.display())
+        }
+    }
 }
 
 /// How much the store holds.
