@@ -4,6 +4,7 @@
 //! It knows nothing of the terminal, of formats of reports, and of how what it looks at was made.
 
 mod finding;
+pub mod secrets;
 mod waiver;
 
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::secrets::SecretsFound;
 use crate::assemble::AssembleError;
+use crate::audit::secrets::SecretsError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
@@ -175,6 +177,12 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Secrets in the project or the image.
+    #[error(transparent)]
+    SecretsFound(#[from] Box<SecretsFound>),
+    /// Looking for secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -205,6 +213,8 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::SecretsFound(error) => error.as_ref(),
+            Self::Secrets(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,
