@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::AuditArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Container images whose digest is a function of the lockfile alone.
@@ -57,9 +58,7 @@ pub(super) struct GlobalArguments {
 pub(super) enum Format {
     Human,
     Json,
-    /// For a comment of a pull request; of commands that compare or judge
     Markdown,
-    /// For code scanning; of commands that judge
     Sarif,
 }
 
@@ -85,8 +84,12 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Hold what the lockfile pins against the policy and against advisories
+    Audit(AuditArguments),
     /// List what the lockfile pins
     List,
+    /// Say why a pin is there: the chains from what is asked for down to it
+    Why(WhyArguments),
     /// Print the rendered Containerfile
     Render(PlatformArguments),
     /// Print the digest of the build context, or write the context to a directory
@@ -104,10 +107,12 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
+            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
             Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
+            | Self::Why(_)
             | Self::Render(_)
             | Self::Context(_)
             | Self::Info
@@ -126,9 +131,18 @@ pub(super) struct InitArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateArguments {
+    /// What moves, with what it forces: npm:NAME, pip:NAME, apt:NAME or base. Everything when not given
+    #[arg(value_name = "WHAT")]
+    pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["dry_run", "exit_code", "pruned"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
     pub check: bool,
+    /// Move only what a change of the manifest forces
+    #[arg(long, conflicts_with = "what")]
+    pub minimal: bool,
+    /// The version that the one WHAT moves to
+    #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
+    pub precise: Option<crate::model::PackageVersion>,
     /// Move only the pins that no source has any more, and what they force
     #[arg(long)]
     pub pruned: bool,
@@ -138,6 +152,13 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArguments {
+    /// The pin: npm:NAME, pip:NAME, apt:NAME or base
+    #[arg(value_name = "WHAT")]
+    pub what: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,12 @@
 //! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
+mod audit;
 mod findings;
 mod human;
 mod sarif;
+mod why;
 
+pub use audit::{audit_lines, audit_markdown};
 pub use findings::{findings_lines, findings_markdown};
 pub use sarif::findings_sarif;
 
@@ -11,6 +14,7 @@ pub use human::{
     build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
     verify_lines,
 };
+pub use why::why_lines;
 
 /// An outcome as one line of JSON.
 pub fn json(outcome: &impl serde::Serialize) -> String {
