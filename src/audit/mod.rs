@@ -11,6 +11,7 @@ mod lock_changes;
 mod lock_rules;
 mod lock_whole;
 mod policy;
+pub mod secrets;
 mod signature;
 mod unasked;
 mod waiver;

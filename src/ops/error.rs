@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use super::revision::RevisionError;
+use super::secrets::SecretsFound;
 use crate::assemble::AssembleError;
 use crate::attest::AttestError;
+use crate::audit::secrets::SecretsError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
@@ -203,6 +205,12 @@ pub enum OpsError {
     /// Bills of materials, provenance, signatures.
     #[error(transparent)]
     Attest(#[from] AttestError),
+    /// Secrets in the project or the image.
+    #[error(transparent)]
+    SecretsFound(#[from] Box<SecretsFound>),
+    /// Looking for secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -236,6 +244,8 @@ impl OpsError {
             Self::Inspect(error) => error,
             Self::Revision(error) => error,
             Self::Attest(error) => error,
+            Self::SecretsFound(error) => error.as_ref(),
+            Self::Secrets(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,
