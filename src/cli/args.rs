@@ -146,11 +146,14 @@ pub(super) struct UpdateArguments {
     #[arg(value_name = "WHAT")]
     pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise", "as_of"])]
     pub check: bool,
     /// Move only what a change of the manifest forces
     #[arg(long, conflicts_with = "what")]
     pub minimal: bool,
+    /// Choose as the sources stood then: a date (midnight UTC) or a moment with a time zone
+    #[arg(long, value_name = "DATE", value_parser = parse_as_of)]
+    pub as_of: Option<i64>,
     /// The version that the one WHAT moves to
     #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
     pub precise: Option<crate::model::PackageVersion>,
@@ -163,6 +166,15 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+fn parse_as_of(text: &str) -> Result<i64, String> {
+    let moment = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        _ => text.to_owned(),
+    };
+    let parsed = moment.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+    parsed.map_err(|_| "write `2026-01-31` or `2026-01-31T12:00:00Z`".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -20,7 +20,7 @@ use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
 use crate::resolve::npm::NpmError;
 use crate::resolve::pip::PipError;
-use crate::source::SourceError;
+use crate::source::{SourceError, show_moment};
 use crate::store::StoreError;
 use crate::template::TemplateError;
 
@@ -119,6 +119,12 @@ pub enum OpsError {
         asked: String,
         /// What it has.
         offered: Vec<String>,
+    },
+    /// A moment in the future, as of which nothing is known.
+    #[error("{} is after this machine's clock", show_moment(*moment))]
+    AsOfAhead {
+        /// Seconds since 1970.
+        moment: i64,
     },
     /// An output that is not known.
     #[error("`{text}` is no output")]
@@ -329,6 +335,7 @@ impl Explain for OpsError {
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
             Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
+            Self::AsOfAhead { .. } => one("choose a date in the past, or set this machine's clock"),
             Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
             Self::Format { offered, .. } => vec![format!("it writes {}", offered.join(" and "))],
             Self::Output { .. } => one("the outputs are `oci:DIR`, `docker-archive:FILE` and `dir:DIR`"),
