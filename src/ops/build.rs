@@ -214,6 +214,8 @@ struct Builder<'a> {
     engine: Option<Box<dyn Engine>>,
 }
 
+/// How many differing paths an error names.
+const SHOWN: usize = 20;
 const MEMO: &str = "image";
 /// Where an image is remembered by its own ID.
 const MEMO_BY_ID: &str = "image-by-id";
@@ -362,7 +364,12 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     let differences = match kept_by_id(&pin.id, &session.store) {
         Some(recorded) => {
             let found = image::compare(&recorded, image, &session.store)?;
-            found.iter().take(20).map(ToString::to_string).collect()
+            let mut lines: Vec<String> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+            if found.len() > SHOWN {
+                let (more, ids) = (found.len() - SHOWN, [pin.id.prefixed(), image.id.prefixed()].join(" "));
+                lines.push(format!("and {more} more: `oclock diff --image {ids}` names them all"));
+            }
+            lines
         }
         None => vec!["the recorded image is not in the store, so its files cannot be compared".to_owned()],
     };

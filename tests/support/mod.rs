@@ -3,6 +3,7 @@
 pub mod advisories;
 pub mod console;
 pub mod full_disk;
+pub mod git;
 pub mod oracle;
 pub mod project;
 pub mod registries;
