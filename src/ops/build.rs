@@ -369,7 +369,8 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
 }
 
-fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
+/// The image of an ID, as it was kept when it was built.
+pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
     let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
     is_whole(&image, store).then_some(image)
 }

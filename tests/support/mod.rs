@@ -3,7 +3,9 @@
 pub mod advisories;
 pub mod console;
 pub mod full_disk;
+pub mod oracle;
 pub mod project;
 pub mod registries;
+pub mod registry_server;
 pub mod site;
 pub mod wheels;
