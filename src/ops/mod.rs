@@ -1,5 +1,6 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod base;
 mod build;
 mod context;
 mod error;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::base::Ground;
 use super::error::OpsError;
 use super::session::Session;
 use super::update::{UpdateMode, UpdateOutcome, apt_request, epoch, finish, merged};
@@ -44,6 +45,7 @@ struct Pruning<'a> {
 /// A platform's Debian pins, and where the archives of today list each.
 struct Survey<'a> {
     platform: Platform,
+    ground: Option<Ground>,
     today: Today,
     pins: Vec<(&'a AptPin, Listing)>,
 }
@@ -66,14 +68,18 @@ impl<'a> Pruning<'a> {
     /// Fetches the archives of today for a platform with Debian pins.
     async fn survey(&self, platform: Platform) -> Result<Option<Survey<'a>>, OpsError> {
         let pins: Vec<&AptPin> = self.lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        let Some(request) = apt_request(self.manifest, platform).filter(|_| !pins.is_empty()) else { return Ok(None) };
+        if pins.is_empty() {
+            return Ok(None);
+        }
+        let ground = Ground::of(self.session, self.manifest, self.sources, &self.lock.base, platform).await?;
+        let Some(request) = apt_request(self.manifest, platform, ground.as_ref())? else { return Ok(None) };
         let archives = self.sources.apt(request.suite)?;
         let archives: Vec<&Source> = archives.iter().collect();
         let phase = self.session.progress.spinner("fetching the archives of today");
         let today = Today::fetch(&request, &archives, &self.session.http, &self.session.store).await?;
         phase.finish(&count(archives.len(), "source"));
         let listings = today.listings(&pins);
-        Ok(Some(Survey { platform, today, pins: pins.into_iter().zip(listings).collect() }))
+        Ok(Some(Survey { platform, ground, today, pins: pins.into_iter().zip(listings).collect() }))
     }
 
     async fn find_gone(&self, surveys: &[Survey<'_>]) -> Result<Vec<Failure>, OpsError> {
@@ -101,7 +107,7 @@ impl<'a> Pruning<'a> {
         }
         let archives = settle_archives(self.lock, surveys, &pins);
         let lock = Lockfile {
-            epoch: epoch(self.manifest, &archives)?,
+            epoch: epoch(self.manifest, &archives, Some(self.lock.epoch))?,
             archives,
             apt: pins,
             images: BTreeMap::new(),
@@ -131,7 +137,8 @@ impl<'a> Pruning<'a> {
         let pins: Vec<&AptPin> = survey.pins.iter().map(|(pin, _)| *pin).collect();
         let names: BTreeSet<PackageName> =
             pins.iter().filter(|pin| gone.contains(&pin.artifact)).map(|pin| pin.name.clone()).collect();
-        let request = apt_request(self.manifest, survey.platform).filter(|_| !names.is_empty());
+        let request = apt_request(self.manifest, survey.platform, survey.ground.as_ref())?;
+        let request = request.filter(|_| !names.is_empty());
         let Some(request) = request else { return Ok(pins.into_iter().cloned().collect()) };
         let kept = Kept { pins: &pins, gone: &names, archives: &self.lock.archives };
         let solution = apt::resolve_keeping(&request, kept, &survey.today, &self.session.store).await?;

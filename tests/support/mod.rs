@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod full_disk;
+pub mod image_registry;
 pub mod project;
 pub mod registries;
 pub mod site;
