@@ -13,3 +13,4 @@ pub mod pip;
 pub use base_image::{BaseConfig, BaseFacts, BaseImage, BaseImageError, NODE_VARIABLE, PYTHON_VARIABLE};
 pub use context::{Context, ContextRequest, assemble};
 pub use error::AssembleError;
+pub use files::{Project, ProjectFile};

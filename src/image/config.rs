@@ -58,6 +58,9 @@ pub struct ImageConfig {
     pub working_dir: String,
 }
 
+/// What stands in the history before a layer's origin.
+pub(super) const CREATED_BY: &str = "oclock build # ";
+
 /// The value `{}`, which the config has where a set is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
@@ -133,7 +136,7 @@ impl ImageConfig {
         let own = |layer: &SealedLayer| History::Own {
             comment: "oclock",
             created: &created,
-            created_by: format!("oclock build # {}", layer.origin),
+            created_by: format!("{CREATED_BY}{}", layer.origin),
         };
         // The entries that stand for layers must be as many as these.
         let from_base = layers.iter().filter(|layer| layer.blob.is_some()).count();

@@ -9,7 +9,7 @@ use crate::assemble::{BaseConfig, BaseFacts, NODE_VARIABLE, PYTHON_VARIABLE};
 use crate::base::archive::Compression;
 use crate::base::fs::FsError;
 use crate::image::{BASE_LAYER, BaseBlob, Blob, SealedLayer};
-use crate::lock::{AptPin, BaseManifest, BasePin, Lockfile, pinned_upstream};
+use crate::lock::{self, AptPin, BaseManifest, BasePin, Finding, Lockfile, pinned_upstream};
 use crate::manifest::{BaseRequest, Manifest};
 use crate::model::Platform;
 use crate::resolve::image::{self, ImageRequest};
@@ -121,6 +121,16 @@ pub(super) async fn resolve_base(
             Ok(base)
         }
     }
+}
+
+/// The base of a lock, where it answers the manifest for all its platforms.
+pub(super) fn kept_base(manifest: &Manifest, lock: &Lockfile) -> Option<BasePin> {
+    let answers = !lock::check(manifest, lock).iter().any(|drift| matches!(drift.finding, Finding::Base { .. }));
+    let has_all = match &lock.base {
+        BasePin::Debian { .. } => true,
+        BasePin::Image { manifests, .. } => manifests.keys().eq(&manifest.image.platforms),
+    };
+    (answers && has_all).then(|| lock.base.clone())
 }
 
 /// The registry of the manifest's base. The lock names none; the manifest may.

@@ -250,16 +250,17 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// `Bearer realm="…",service="…",scope="…"` (distribution token specification).
+/// What a registry answers to who has no token: `Bearer realm="…",service="…",scope="…"` (distribution token specification).
 #[derive(Debug, PartialEq, Eq)]
-struct Challenge {
+pub struct Challenge {
     realm: Url,
     service: Option<String>,
     scope: Option<String>,
 }
 
 impl Challenge {
-    fn parse(header: &str) -> Option<Self> {
+    /// Reads the header `WWW-Authenticate`.
+    pub fn parse(header: &str) -> Option<Self> {
         let (scheme, parameters) = header.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
@@ -279,9 +280,9 @@ impl Challenge {
         Some(Self { realm: realm?, service, scope })
     }
 
-    /// Where the token is had. Only pulling from this repository is asked for. A login leaves an encrypted connection only
-    /// for another one.
-    fn url(self, repository: &str, base: &Url) -> Option<Url> {
+    /// Where the token is had. Only what the registry at `base` names is asked for, or pulling from this repository. A login
+    /// leaves an encrypted connection only for another one.
+    pub fn url(self, repository: &str, base: &Url) -> Option<Url> {
         let mut url = self.realm;
         if url.scheme() != "https" && url.scheme() != base.scheme() {
             return None;
