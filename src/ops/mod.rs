@@ -3,6 +3,7 @@
 mod attest;
 mod audit;
 mod audit_inputs;
+mod base;
 mod build;
 mod context;
 mod diff;
