@@ -122,7 +122,7 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
     let (manifest, lock, now) = (&file.manifest, session.lock()?, clock::now());
     let challenged = challenged_pins(&lock, &options.challenge)?;
     let mut rules: Vec<&'static Rule> = vec![&NOT_AUDITED, &ADVISORY];
-    let mut findings = check_against_policy(session, options, manifest, &lock, now, &mut rules)?;
+    let mut findings = check_against_policy(session, manifest, &lock, now, &mut rules)?;
     let judged = judge_advisories(session, options, &manifest.policy, &lock, now)?;
     findings.extend(judged.findings);
     let mut outcome = AuditOutcome {
@@ -150,11 +150,12 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         findings.extend(check_challenge(&outcome.challenged));
         rules.push(&CHALLENGE_DIFFERS);
     }
+    // A gap of these is judged with all other gaps.
+    let (shared, shared_rules) = check_shared(session, options, &file, &lock, now)?;
+    findings.extend(shared);
     let waivers = by_own_names(&manifest.policy.waivers, &judged.synonyms);
     apply_waivers(&mut findings, &Waived { waivers: &waivers, rules: &rules, manifest: &file.file, now });
-    findings.extend(check_secrets(session, &file, &lock, now)?);
-    Finding::sort(&mut findings);
-    rules.extend(secret_rules());
+    rules.extend(shared_rules);
     if options.not_audited == NotAudited::Allowed {
         allow_gaps(&mut findings);
     }
@@ -200,7 +201,6 @@ fn judge_advisories(
 /// What goes against `[policy]`; notes which rules that took.
 fn check_against_policy(
     session: &Session,
-    options: &AuditOptions,
     manifest: &Manifest,
     lock: &Lockfile,
     now: i64,
@@ -209,10 +209,6 @@ fn check_against_policy(
     let policy = &manifest.policy;
     rules.extend(policy_rules(policy));
     let mut findings = check_policy(&PolicyRequest { policy, lock, now });
-    if policy.keep_evidence {
-        findings.extend(check_evidence(session, lock, options.previous.as_deref())?);
-        rules.push(&EVIDENCE_LOST);
-    }
     if let Some(terms) = &policy.licences {
         match licences(session, lock)? {
             Ok(packages) => findings.extend(check_licences(terms, &packages)),
@@ -223,14 +219,25 @@ fn check_against_policy(
     Ok(findings)
 }
 
-/// Secrets in the project, judged by their waivers. One that excuses nothing here may do so in the image, which is
-/// `build`'s to look through.
-fn check_secrets(session: &Session, file: &ManifestFile, lock: &Lockfile, now: i64) -> Result<Vec<Finding>, OpsError> {
+/// Lost evidence and secrets of the project, judged by their waivers. One that excuses nothing here may do so elsewhere: in
+/// `diff` with another lockfile, or in the image that `build` makes.
+fn check_shared(
+    session: &Session,
+    options: &AuditOptions,
+    file: &ManifestFile,
+    lock: &Lockfile,
+    now: i64,
+) -> Result<(Vec<Finding>, Vec<&'static Rule>), OpsError> {
     let mut findings = secrets(session, &file.manifest, lock)?;
+    let mut rules = secret_rules();
+    if file.manifest.policy.keep_evidence {
+        findings.extend(check_evidence(session, lock, options.previous.as_deref())?);
+        rules.push(&EVIDENCE_LOST);
+    }
     let waivers = &file.manifest.policy.waivers;
-    apply_waivers(&mut findings, &Waived { waivers, rules: &secret_rules(), manifest: &file.file, now });
+    apply_waivers(&mut findings, &Waived { waivers, rules: &rules, manifest: &file.file, now });
     findings.retain(|finding| finding.rule != &UNUSED_WAIVER);
-    Ok(findings)
+    Ok((findings, rules))
 }
 
 /// The pins to challenge, each file once.

@@ -8,6 +8,7 @@ use crate::assemble::files::read_project;
 use crate::attest::{Bill, BillRequest, Detail};
 use crate::audit::secrets::{ContainerfileTexts, check_project};
 use crate::audit::{EVIDENCE_LOST, Finding, LicensedPackage, LockChange, check_lock_change, not_audited};
+use crate::base::clock;
 use crate::base::explain::{Explain, Kind};
 use crate::image;
 use crate::lock::{LockLines, Lockfile, diff};
@@ -37,6 +38,8 @@ pub(super) fn check_evidence(
         old_manifest: None,
         new_manifest: None,
         approved: None,
+        min_age_days: None,
+        now: clock::now(),
         lines: &LockLines::of(&text),
         file: &session.paths.lockfile.display().to_string(),
     });
