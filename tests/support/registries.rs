@@ -66,7 +66,14 @@ impl Registries {
 
     /// Publishes a Debian package with one file and the fields given; takes a version's place where it is there.
     pub fn deb(&mut self, name: &str, version: &str, fields: &str) {
-        let bytes = deb(name, version, fields);
+        let directories = ["./", "./usr/", "./usr/share/"];
+        let data = plain_tar(&directories, &format!("./usr/share/{name}"), &format!("{name} {version}\n"));
+        self.deb_of(name, version, fields, &data);
+    }
+
+    /// The same with files of the caller's: an uncompressed tar with paths that start with `./`.
+    pub fn deb_of(&mut self, name: &str, version: &str, fields: &str, data: &[u8]) {
+        let bytes = deb(name, version, fields, data);
         let path = format!("pool/{name}_{version}_amd64.deb");
         self.site.put(&format!("/debian/{path}"), bytes.clone());
         let paragraph = format!(
@@ -152,18 +159,16 @@ fn clear_signed(text: &str) -> String {
     message.to_armored_string(ArmorOptions::default()).unwrap()
 }
 
-/// A package with one file below `/usr/share`, its parts uncompressed (deb(5)).
-fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
+/// A package, its parts uncompressed (deb(5)).
+fn deb(name: &str, version: &str, fields: &str, data: &[u8]) -> Vec<u8> {
     let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.invalid>\n{fields}Description: {name}\n"
     );
-    let data = format!("{name} {version}\n");
-    let directories = ["./", "./usr/", "./usr/share/"];
     let mut bytes = b"!<arch>\n".to_vec();
     for (part, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
         ("control.tar", plain_tar(&["./"], "./control", &control)),
-        ("data.tar", plain_tar(&directories, &format!("./usr/share/{name}"), &data)),
+        ("data.tar", data.to_vec()),
     ] {
         bytes.extend(format!("{part:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", DATE, 0, 0, 100_644, content.len()).bytes());
         bytes.extend(&content);
