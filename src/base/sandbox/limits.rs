@@ -16,7 +16,7 @@ const PREFIX: &str = "oclock-";
 const OPEN_FILES: u64 = 1024;
 const OPEN_FILES_MOST: u64 = 1024 * 1024;
 const STACK: u64 = 8 * 1024 * 1024;
-const REMOVE_TRIES: u32 = 50;
+const REMOVE_TRIES: u32 = 250;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What one step may have.
