@@ -32,6 +32,10 @@ pub mod engine;
 
 pub mod image;
 
+pub mod attest;
+
+pub mod audit;
+
 pub mod ops;
 
 pub mod report;

@@ -13,4 +13,5 @@ pub mod progress;
 pub mod sandbox;
 pub mod tar;
 pub mod text;
+pub mod tree;
 pub mod untar;

@@ -3,7 +3,12 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod attest;
+mod audit;
+mod diff;
 mod failure;
+mod update;
+mod why;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -14,8 +19,8 @@ use clap::Parser;
 
 pub use args::Arguments;
 use args::{
-    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand,
-    UpdateArguments, When,
+    BuildArguments, Command, ContextArguments, DiffArguments, EngineName, Format, GlobalArguments, InitArguments,
+    StoreCommand, When,
 };
 use failure::Colour;
 
@@ -29,7 +34,7 @@ use crate::base::sandbox::HELPER;
 use crate::engine::{self, EngineChoice};
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    UpdateMode, WantDigest,
+    WantDigest,
 };
 use crate::report;
 
@@ -92,21 +97,28 @@ impl Answer {
 
 fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsError> {
     let global = &arguments.global;
+    check_format(global.format, &arguments.command)?;
     if let Some(directory) = &global.directory {
         enter_directory(directory)?;
     }
     if let Command::Init(init) = &arguments.command {
         return run_init(global.format, init);
     }
+    if let Command::Diff(DiffArguments { textconv: Some(file), .. }) = &arguments.command {
+        return diff::run_textconv(file);
+    }
     let session = open(global, environment)?;
     match &arguments.command {
         Command::Init(init) => run_init(global.format, init),
-        Command::Update(update) => run_update(&session, global.format, update),
+        Command::Update(update) => update::run(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
+        Command::Audit(arguments) => audit::run(&session, global.format, arguments),
+        Command::Diff(arguments) => diff::run_diff(&session, global.format, arguments),
         Command::List => {
             let outcome = ops::list(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
         }
+        Command::Why(what) => why::run(&session, global.format, what),
         Command::Render(platform) => Ok(Answer::yes(ops::render(&session, platform.platform)?)),
         Command::Context(context) => run_context(&session, global.format, context),
         Command::Info => {
@@ -117,23 +129,23 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             let outcome = ops::fetch(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::fetch_lines)))
         }
+        Command::Sbom(sbom) => attest::run_sbom(&session, global.format, sbom),
+        Command::Provenance(provenance) => attest::run_provenance(&session, global.format, provenance),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }
 
-fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
-    Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
+/// Refuses a format that the command does not have.
+fn check_format(format: Format, command: &Command) -> Result<(), OpsError> {
+    let offered = command.formats();
+    if offered.contains(&format) {
+        return Ok(());
+    }
+    Err(OpsError::Format { asked: format.name(), offered: offered.iter().map(|format| format.name()).collect() })
 }
 
-fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Result<Answer, OpsError> {
-    if update.check {
-        ops::check(session)?;
-        return Ok(Answer::yes(String::new()));
-    }
-    let mode = if update.dry_run { UpdateMode::DryRun } else { UpdateMode::Write };
-    let outcome = if update.pruned { ops::update_pruned(session, mode) } else { ops::update(session, mode) }?;
-    let text = written(format, &outcome, report::update_lines);
-    if update.exit_code && outcome.changed { Ok(Answer::no(text)) } else { Ok(Answer::yes(text)) }
+fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
+    Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
 }
 
 fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Result<Answer, OpsError> {
@@ -186,7 +198,8 @@ fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Resul
 
 fn written<T: serde::Serialize>(format: Format, outcome: &T, human: impl Fn(&T) -> String) -> String {
     match format {
-        Format::Human => human(outcome),
+        // Others were refused before the command ran, where it has none of its own for them.
+        Format::Human | Format::Markdown | Format::Sarif => human(outcome),
         Format::Json => report::json(outcome) + "\n",
     }
 }

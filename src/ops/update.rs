@@ -1,28 +1,67 @@
 //! `oclock update`: choose versions, hash everything, write lockfile.toml.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::base::{Ground, glibc, node_version, python_version, resolve_base};
 use super::error::OpsError;
+use super::pruned;
+use super::selective::Selective;
 use super::session::Session;
+use super::what::{Moving, What};
 use crate::base::clock;
 use crate::base::fs::write_atomically;
 use crate::image;
 use crate::lock::{
-    self, AptPin, ArchivePin, BasePin, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, pinned_upstream,
-    render_lockfile,
+    self, AptPin, ArchivePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, render_lockfile,
 };
 use crate::manifest::{BaseRequest, Manifest};
-use crate::model::Platform;
+use crate::model::{Ecosystem, PackageVersion, Platform, Sha256, SourceName};
 use crate::resolve::{apt, npm, pip};
-use crate::source::{Source, Sources};
+use crate::source::{AsOf, NO_TIMES, Source, Sources};
 
 /// What `update` does with its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UpdateMode {
     /// Write the lockfile.
+    #[default]
     Write,
     /// Only say what would change.
     DryRun,
+}
+
+/// Which pins `update` moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All that have something newer.
+    #[default]
+    Everything,
+    /// These and what they force; none of them is what the manifest alone forces.
+    Only(Vec<What>),
+}
+
+/// Whether pins that no source has any more move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pruned {
+    /// They stay, and are an error where they are in the way.
+    #[default]
+    Stay,
+    /// They move, beside what else shall; nothing else does where everything would.
+    Move,
+}
+
+/// What is asked of `update`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateOptions {
+    /// What is done with the answer.
+    pub mode: UpdateMode,
+    /// Which pins move.
+    pub scope: Scope,
+    /// The version that the one package named shall have.
+    pub precise: Option<PackageVersion>,
+    /// The moment, in seconds since 1970, as of which releases count; now when not given.
+    pub as_of: Option<i64>,
+    /// What becomes of pins that no source has any more.
+    pub pruned: Pruned,
 }
 
 /// What `update` chose.
@@ -36,7 +75,7 @@ pub struct UpdateOutcome {
     pub pins: usize,
     /// What differs from the lockfile that was there; empty when there was none.
     pub diff: LockDiff,
-    /// `ecosystem:name version` of the pins that no source had any more; only ever asked by [`update_pruned`](super::update_pruned).
+    /// `ecosystem:name version` of the pins that no source had any more; only ever asked for [`Pruned::Move`].
     pub gone: Vec<String>,
 }
 
@@ -50,17 +89,59 @@ pub fn check(session: &Session) -> Result<(), OpsError> {
     if drifts.is_empty() { Ok(()) } else { Err(OpsError::drifted(&file, drifts)) }
 }
 
-/// Resolves every requirement and writes the lockfile when it changed.
+/// Chooses versions and writes the lockfile when it changed.
 ///
 /// # Errors
-/// When a source cannot be reached, a requirement has no solution, or something is not to be trusted.
-pub fn update(session: &Session, mode: UpdateMode) -> Result<UpdateOutcome, OpsError> {
+/// When a source cannot be reached, a requirement has no solution, or something is not to be trusted; when what is named
+/// is not there, or cannot be moved alone.
+pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
+    if options.scope != Scope::Everything || options.pruned == Pruned::Move {
+        return update_some(session, options);
+    }
     let file = session.manifest()?;
     let previous = session.lock_if_present()?;
     let sources = session.sources(&file.manifest)?;
-    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref()))?;
+    let as_of = as_of(&file.manifest, options.as_of)?;
+    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, mode, previous.as_ref(), &lock)
+    finish(session, options.mode, previous.as_ref(), &lock)
+}
+
+fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
+    let file = session.manifest()?;
+    let manifest = &file.manifest;
+    let previous = session.lock()?;
+    let drifts = lock::check(manifest, &previous);
+    if let (Scope::Only(what), Some(_)) = (&options.scope, &options.precise)
+        && !matches!(what[..], [What::Package { .. }])
+    {
+        return Err(OpsError::Precise);
+    }
+    let mut moving = match &options.scope {
+        Scope::Everything if !drifts.is_empty() => return Err(OpsError::drifted(&file, drifts)),
+        Scope::Everything => Moving::default(),
+        Scope::Only(what) => Moving::named(what, manifest, &previous)?,
+    };
+    let sources = session.sources(manifest)?;
+    let as_of = as_of(manifest, options.as_of)?;
+    let as_of = as_of.as_ref();
+    let mut surveys = Vec::new();
+    let mut failures = Vec::new();
+    if options.pruned == Pruned::Move {
+        surveys = session.block_on(pruned::surveys(session, manifest, &sources, &previous, as_of))?;
+        failures = session.block_on(pruned::find_gone(session, &sources, &previous, &surveys))?;
+    }
+    let mut gone: BTreeMap<Ecosystem, BTreeSet<_>> = BTreeMap::new();
+    for pin in previous.pins().filter(|pin| failures.iter().any(|failure| failure.artifact == *pin.artifact)) {
+        gone.entry(pin.ecosystem).or_default().insert((pin.name.clone(), pin.version.clone()));
+        moving.add(pin.ecosystem, pin.name.clone());
+    }
+    let precise = options.precise.as_ref();
+    let (lock, sources) = (&previous, &sources);
+    let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
+    let lock = settle(session.block_on(selective.run())?, Some(&previous));
+    let outcome = finish(session, options.mode, Some(&previous), &lock)?;
+    Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
 }
 
 pub(super) fn finish(
@@ -83,33 +164,37 @@ async fn resolve(
     manifest: &Manifest,
     sources: &Sources,
     previous: Option<&Lockfile>,
+    as_of: Option<&AsOf>,
 ) -> Result<Lockfile, OpsError> {
     let mut lock = Lockfile {
         epoch: 0,
         platforms: manifest.image.platforms.clone(),
         fingerprints: fingerprints(manifest),
         seal: SealPin { rules: image::rules_digest(), encoder: image::ENCODER.to_owned() },
-        base: base_of(manifest)?,
+        base: resolve_base(session, manifest, sources).await?,
         archives: Vec::new(),
         apt: Vec::new(),
         npm: Vec::new(),
         pip: Vec::new(),
         images: BTreeMap::new(),
     };
+    let mut created = None;
     for platform in &manifest.image.platforms {
-        let (archives, apt) = resolve_apt(session, manifest, sources, *platform).await?;
+        let ground = Ground::of(session, manifest, sources, &lock.base, *platform).await?;
+        let ground = ground.as_ref();
+        created = created.max(ground.and_then(Ground::created));
+        let (archives, apt) = resolve_apt(session, manifest, sources, *platform, (as_of, ground)).await?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
         let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
-        let (npm, pip) = tokio::join!(
-            resolve_npm(session, manifest, sources, *platform, &lock.apt, previous_npm),
-            resolve_pip(session, manifest, sources, *platform, &lock.apt),
-        );
+        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, ground, as_of };
+        let (npm, pip) =
+            tokio::join!(resolve_npm(session, target, previous_npm, None), resolve_pip(session, target, None),);
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
     lock.archives = merged(lock.archives);
-    lock.epoch = epoch(manifest, &lock.archives)?;
+    lock.epoch = epoch(manifest, &lock.archives, created)?;
     Ok(lock)
 }
 
@@ -128,23 +213,17 @@ pub(super) fn merged(mut archives: Vec<ArchivePin>) -> Vec<ArchivePin> {
     archives
 }
 
-fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
-    match &manifest.image.base {
-        BaseRequest::Debian { suite } => Ok(BasePin::Debian { suite: suite.clone() }),
-        BaseRequest::Image(_) => Err(OpsError::Unsupported {
-            what: "a base image of a registry",
-            hint: "use `base = { debian = \"trixie\" }`",
-        }),
-    }
-}
+/// As of when releases count, and the base image that packages are chosen for.
+pub(super) type Standing<'a> = (Option<&'a AsOf>, Option<&'a Ground>);
 
-async fn resolve_apt(
+pub(super) async fn resolve_apt(
     session: &Session,
     manifest: &Manifest,
     sources: &Sources,
     platform: Platform,
+    standing: Standing<'_>,
 ) -> Result<(Vec<ArchivePin>, Vec<AptPin>), OpsError> {
-    let Some(request) = apt_request(manifest, platform) else { return Ok((Vec::new(), Vec::new())) };
+    let Some(request) = apt_request(manifest, platform, standing)? else { return Ok((Vec::new(), Vec::new())) };
     let archives = sources.apt(request.suite)?;
     let archives: Vec<&Source> = archives.iter().collect();
     let phase = session.progress.spinner("resolving apt");
@@ -153,79 +232,97 @@ async fn resolve_apt(
     Ok((solution.archives, solution.pins))
 }
 
-/// What is asked of the Debian archives; nothing where there is no suite.
-pub(super) fn apt_request(manifest: &Manifest, platform: Platform) -> Option<apt::AptRequest<'_>> {
-    let suite = match (&manifest.image.base, &manifest.apt.suite) {
-        (BaseRequest::Debian { suite }, _) => suite,
-        (BaseRequest::Image(_), suite) => suite.as_ref()?,
+/// What is asked of the Debian archives; nothing where a base image has all that it needs.
+pub(super) fn apt_request<'a>(
+    manifest: &'a Manifest,
+    platform: Platform,
+    (as_of, ground): Standing<'a>,
+) -> Result<Option<apt::AptRequest<'a>>, OpsError> {
+    let suite = match &manifest.image.base {
+        BaseRequest::Debian { suite } => suite,
+        BaseRequest::Image(_) if manifest.apt.packages.is_empty() => return Ok(None),
+        BaseRequest::Image(_) => {
+            let said = manifest.apt.suite.as_deref().or_else(|| ground.and_then(Ground::suite));
+            said.ok_or(OpsError::UnknownTarget {
+                what: "Debian suite",
+                hint: "set `[apt] suite`: the base's os-release names none",
+            })?
+        }
     };
-    Some(apt::AptRequest {
+    Ok(Some(apt::AptRequest {
         platform,
         suite,
         packages: &manifest.apt.packages,
         recommends: manifest.apt.recommends,
-        installed: None,
+        installed: ground.map(Ground::status),
         now: clock::now(),
-    })
+        as_of,
+    }))
 }
 
-async fn resolve_npm(
+/// What npm and Python packages are chosen for.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) sources: &'a Sources,
+    pub(super) platform: Platform,
+    /// Debian packages, which say the versions of Node, Python and the C library.
+    pub(super) apt: &'a [AptPin],
+    /// The base image below them.
+    pub(super) ground: Option<&'a Ground>,
+    /// As of when releases count.
+    pub(super) as_of: Option<&'a AsOf>,
+}
+
+pub(super) async fn resolve_npm(
     session: &Session,
-    manifest: &Manifest,
-    sources: &Sources,
-    platform: Platform,
-    apt: &[AptPin],
+    target: Target<'_>,
     previous: &[NpmPin],
+    keep: Option<Keep<'_, NpmPin>>,
 ) -> Result<Vec<NpmPin>, OpsError> {
+    let Target { manifest, sources, platform, apt, ground, as_of } = target;
     if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
         return Ok(Vec::new());
     }
-    let node = manifest.npm.node.clone().or_else(|| pinned_upstream(apt, "nodejs", platform)).ok_or(
-        OpsError::UnknownTarget { what: "Node", hint: "add `nodejs` to `[apt] packages`, or set `[npm] node`" },
-    )?;
+    let node = node_version(manifest, apt, ground, platform).ok_or(OpsError::UnknownTarget {
+        what: "Node",
+        hint: "add `nodejs` to `[apt] packages`, or set `[npm] node`",
+    })?;
     let registries = sources.npm()?;
     let registries: Vec<&Source> = registries.iter().collect();
-    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous };
+    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous, as_of, keep };
     let phase = session.progress.spinner("resolving npm");
     let pins = npm::resolve(&request, &registries, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
     Ok(pins)
 }
 
-async fn resolve_pip(
+pub(super) async fn resolve_pip(
     session: &Session,
-    manifest: &Manifest,
-    sources: &Sources,
-    platform: Platform,
-    apt: &[AptPin],
+    target: Target<'_>,
+    keep: Option<Keep<'_, PipPin>>,
 ) -> Result<Vec<PipPin>, OpsError> {
+    let Target { manifest, sources, platform, apt, ground, as_of } = target;
     if manifest.pip.packages.is_empty() {
         return Ok(Vec::new());
     }
-    let python = manifest.pip.python.clone().or_else(|| pinned_upstream(apt, "python3", platform)).ok_or(
-        OpsError::UnknownTarget { what: "Python", hint: "add `python3` to `[apt] packages`, or set `[pip] python`" },
-    )?;
+    let python = python_version(manifest, apt, ground, platform).ok_or(OpsError::UnknownTarget {
+        what: "Python",
+        hint: "add `python3` to `[apt] packages`, or set `[pip] python`",
+    })?;
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
-    let request =
-        pip::PipRequest { platform, section: &manifest.pip, python_version: &python, glibc: glibc(apt, platform) };
+    let (section, glibc) = (&manifest.pip, glibc(apt, ground, platform));
+    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
     Ok(pins)
 }
 
-/// The C library's version, for the manylinux level; 2.17 where no pin says it (every wheel of PEP 599 runs there).
-fn glibc(apt: &[AptPin], platform: Platform) -> (u16, u16) {
-    let parse = |version: String| {
-        let (major, minor) = version.split_once('.')?;
-        Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
-    };
-    pinned_upstream(apt, "libc6", platform).and_then(parse).unwrap_or((2, 17))
-}
-
-pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64, OpsError> {
-    let newest = archives.iter().map(|archive| archive.date).max();
+/// The image's time: said by the manifest, else the newest Date of the archives, else when the base image was made.
+pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin], created: Option<i64>) -> Result<i64, OpsError> {
+    let newest = archives.iter().map(|archive| archive.date).max().or(created);
     let epoch = manifest.image.epoch.or(newest).ok_or(OpsError::UnknownTarget {
         what: "time",
         hint: "set `[image] epoch`, for example `epoch = 2026-01-01T00:00:00Z`",
@@ -233,10 +330,37 @@ pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64,
     if epoch > clock::now() { Err(OpsError::EpochAhead { epoch }) } else { Ok(epoch) }
 }
 
+/// As of when releases count: as was asked, and as old as the policy wants them. None when neither says anything.
+fn as_of(manifest: &Manifest, asked: Option<i64>) -> Result<Option<AsOf>, OpsError> {
+    let (today, policy) = (clock::now(), &manifest.policy);
+    if let Some(moment) = asked.filter(|moment| *moment > today) {
+        return Err(OpsError::AsOfAhead { moment });
+    }
+    if asked.is_none() && policy.min_age_days.is_none() {
+        return Ok(None);
+    }
+    let age = i64::from(policy.min_age_days.unwrap_or(0)) * 86_400;
+    let waivers = policy.waivers.iter().filter(|waiver| waiver.rule == NO_TIMES && today < waiver.expires);
+    let waived = waivers.filter_map(|waiver| SourceName::parse(&waiver.subject).ok()).collect();
+    Ok(Some(AsOf { before: asked.unwrap_or(today) - age, today, waived }))
+}
+
 /// Keeps the old lockfile's evidence, time and recorded images when nothing that is built from changed: a new Date on the
-/// same packages is no reason for another image.
-fn settle(new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
+/// same packages is no reason for another image. A pin of which nothing differs but when it was published stays as it was.
+fn settle(mut new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
     let Some(previous) = previous else { return new };
+    let npm = by_bytes(&previous.npm, |pin| pin.artifact.sha256);
+    for pin in &mut new.npm {
+        let olds = npm.get(&pin.artifact.sha256).into_iter().flatten();
+        let same = olds.copied().find(|old| **old == NpmPin { published: old.published, ..pin.clone() });
+        pin.published = same.map_or(pin.published, |old| old.published);
+    }
+    let pip = by_bytes(&previous.pip, |pin| pin.artifact.sha256);
+    for pin in &mut new.pip {
+        let olds = pip.get(&pin.artifact.sha256).into_iter().flatten();
+        let same = olds.copied().find(|old| **old == PipPin { published: old.published, ..pin.clone() });
+        pin.published = same.map_or(pin.published, |old| old.published);
+    }
     let same = previous.base == new.base
         && previous.platforms == new.platforms
         && previous.fingerprints == new.fingerprints
@@ -245,4 +369,10 @@ fn settle(new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
         && previous.npm == new.npm
         && previous.pip == new.pip;
     if same { previous.clone() } else { new }
+}
+
+fn by_bytes<P>(pins: &[P], digest: impl Fn(&P) -> Sha256) -> BTreeMap<Sha256, Vec<&P>> {
+    let mut found: BTreeMap<Sha256, Vec<&P>> = BTreeMap::new();
+    pins.iter().for_each(|pin| found.entry(digest(pin)).or_default().push(pin));
+    found
 }

@@ -1,8 +1,13 @@
 //! What several test programs share: registries on loopback, and the real binary in a project of its own.
 
+pub mod advisories;
 pub mod console;
 pub mod full_disk;
+pub mod git;
+pub mod image_registry;
+pub mod oracle;
 pub mod project;
 pub mod registries;
+pub mod registry_server;
 pub mod site;
 pub mod wheels;

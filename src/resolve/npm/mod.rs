@@ -10,6 +10,7 @@ mod can_place;
 mod collate;
 mod error;
 mod ideal;
+mod kept;
 mod packument;
 mod pins;
 mod place;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use self::kept::Preferences;
 use self::packument::{EdgeKind, Target, Wish};
 use self::pins::{Plan, Planned};
 use self::registry::Registry;
@@ -33,10 +35,10 @@ use self::tree::{Strategy, Tree};
 use crate::base::http::HttpClient;
 use crate::base::progress::{Phase, Progress};
 use crate::base::text::{count, human_size};
-use crate::lock::NpmPin;
+use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmSection;
 use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 #[cfg(test)]
@@ -60,6 +62,10 @@ pub struct NpmRequest<'a> {
     pub node_version: &'a str,
     /// The pins of the last lock: what is known of a tarball is taken from there when its sha512 has not changed.
     pub previous: &'a [NpmPin],
+    /// As of when versions count; as of now without it.
+    pub as_of: Option<&'a AsOf>,
+    /// The pins that stay where they satisfy; without it everything is chosen again.
+    pub keep: Option<Keep<'a, NpmPin>>,
 }
 
 /// Where a package goes, before its tarball was seen.
@@ -124,7 +130,7 @@ pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClie
 fn registry_for(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Registry, NpmError> {
     let target = Target::new(request.platform, request.node_version)
         .ok_or_else(|| NpmError::NodeVersion { text: request.node_version.to_owned() })?;
-    Registry::new(sources, http, target)
+    Registry::new(sources, http, target, Preferences::new(request.keep), request.as_of)
 }
 
 /// Plans all global packages as one tree and each project as one of its own.
@@ -143,7 +149,9 @@ async fn plan_all(request: &NpmRequest<'_>, registry: &Registry) -> Result<Plan,
     let mut optional = BTreeSet::new();
     for (strategy, root, packages) in roots {
         let wishes = wishes_of(packages);
-        let tree = ideal::plan(ideal::Request { strategy, wishes, omit: &omit }, registry).await?;
+        let tree =
+            ideal::plan(ideal::Request { strategy, wishes, omit: &omit, root: &root, keep: request.keep }, registry)
+                .await?;
         check_needed(&tree, &omit)?;
         optional.extend(tree.installed().into_iter().flat_map(|node| optional_names(&tree, node)));
         plan.add(&tree, &root);
@@ -188,9 +196,10 @@ impl Lookup<'_> {
         let tarball = Tarball::new(package, source, &manifest.dist)?;
         let name = PackageName::parse(&manifest.name)?;
         let version = PackageVersion::parse(&manifest.version_text)?;
+        let published = self.registry.published(&manifest.name, &manifest.version_text).await?;
         if let Some(known) = self.known(&name, &version, &tarball.sha512) {
             let artifact = Artifact { source: source.name.clone(), path: tarball.path, ..known.artifact.clone() };
-            return Ok(self.assemble(planned, name, version, artifact, known.scripts.clone()));
+            return Ok(self.assemble(planned, (name, version, published), artifact, known.scripts.clone()));
         }
         let contents = match tarball.recall(self.store) {
             Some(contents) => contents,
@@ -202,7 +211,7 @@ impl Lookup<'_> {
         let Contents { sha256, size, scripts, .. } = contents;
         let artifact =
             Artifact { source: source.name.clone(), path: tarball.path, size, sha256, sha512: Some(tarball.sha512) };
-        Ok(self.assemble(planned, name, version, artifact, scripts))
+        Ok(self.assemble(planned, (name, version, published), artifact, scripts))
     }
 
     fn known(&self, name: &PackageName, version: &PackageVersion, sha512: &Sha512) -> Option<&NpmPin> {
@@ -215,14 +224,14 @@ impl Lookup<'_> {
     fn assemble(
         &self,
         planned: Planned,
-        name: PackageName,
-        version: PackageVersion,
+        (name, version, published): (PackageName, PackageVersion, Option<i64>),
         artifact: Artifact,
         scripts: BTreeMap<String, crate::model::Sha256>,
     ) -> NpmPin {
         NpmPin {
             name,
             version,
+            published,
             platform: self.request.platform,
             places: planned.places.into_iter().collect(),
             artifact,

@@ -1,6 +1,6 @@
 //! What the indexes say, asked once each and ahead of need: pages by project, metadata by wheel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,18 +11,29 @@ use uv_pep440::Version;
 
 use super::PipError;
 use super::metadata::{self, Metadata};
-use super::page::Page;
+use super::page::{Choice, Page};
 use super::requirement::Versions;
 use super::target::Target;
 use crate::base::http::HttpClient;
 use crate::model::Sha256;
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 /// How many versions are looked at ahead once a project proves hard to settle.
 const AHEAD: usize = 16;
 
 type Cells<K, T> = Mutex<BTreeMap<K, Arc<OnceCell<Arc<T>>>>>;
+
+/// What of all projects is taken before all else, and what not.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    /// The locked files to be taken where their versions are allowed.
+    pub(super) preferred: BTreeMap<PackageName, Sha256>,
+    /// Files that are listed and cannot be had.
+    pub(super) gone: BTreeSet<Sha256>,
+    /// As of when files count.
+    pub(super) as_of: Option<AsOf>,
+}
 
 /// The indexes as far as they were asked. Dropping it stops what is still under way.
 #[derive(Debug)]
@@ -34,6 +45,7 @@ pub(super) struct Catalogue {
 #[derive(Debug)]
 struct Shared {
     target: Target,
+    choices: Choices,
     http: HttpClient,
     store: Store,
     default: Source,
@@ -43,7 +55,13 @@ struct Shared {
 }
 
 impl Catalogue {
-    pub(super) fn new(target: Target, sources: &[&Source], http: &HttpClient, store: &Store) -> Result<Self, PipError> {
+    pub(super) fn new(
+        target: Target,
+        choices: Choices,
+        sources: &[&Source],
+        http: &HttpClient,
+        store: &Store,
+    ) -> Result<Self, PipError> {
         let (default, others) = sources.split_first().ok_or(PipError::NoSource)?;
         let mut bound = BTreeMap::new();
         for source in others {
@@ -57,6 +75,7 @@ impl Catalogue {
         }
         let shared = Shared {
             target,
+            choices,
             http: http.clone(),
             store: store.clone(),
             default: Source::clone(default),
@@ -137,7 +156,12 @@ impl Shared {
     }
 
     async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
-        let fetch = async || Page::fetch(name, self.source_of(name), &self.http, &self.target).await.map(Arc::new);
+        let as_of = self.choices.as_of.as_ref().filter(|as_of| as_of.asks(&self.source_of(name).name));
+        let choice = Choice { preferred: self.choices.preferred.get(name).copied(), gone: &self.choices.gone, as_of };
+        let fetch = async || {
+            let page = Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await;
+            page.map(Arc::new)
+        };
         self.cell(name).get_or_try_init(fetch).await.cloned()
     }
 
