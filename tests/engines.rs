@@ -127,7 +127,8 @@ impl Stage {
     fn build(&self, engine: &dyn Engine) -> SealedImage {
         let scratch = tempfile::tempdir_in(self.directory.path()).unwrap();
         let context = self.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
         let mut talk = Vec::new();
         let root = engine
             .build(&request, &mut |line| talk.push(line.to_owned()))
@@ -188,7 +189,7 @@ fn root_tar() -> Vec<u8> {
 }
 
 fn engine(choice: EngineChoice) -> Box<dyn Engine> {
-    let environment = Environment::from_variables(std::env::vars_os());
+    let environment = Environment::from_variables(std::env::vars_os()).with_program(env!("CARGO_BIN_EXE_oclock"));
     find(choice, &environment).unwrap_or_else(|error| {
         use oclock::base::explain::Explain;
         panic!("{error}:\n{}\n{}", error.evidence().join("\n"), error.hints().join("\n"))
@@ -204,8 +205,13 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-const ALL: [EngineChoice; 4] =
-    [EngineChoice::BuildahOci, EngineChoice::BuildahChroot, EngineChoice::DockerClassic, EngineChoice::DockerBuildkit];
+const ALL: [EngineChoice; 5] = [
+    EngineChoice::Native,
+    EngineChoice::BuildahOci,
+    EngineChoice::BuildahChroot,
+    EngineChoice::DockerClassic,
+    EngineChoice::DockerBuildkit,
+];
 
 #[test]
 fn every_engine_gives_the_same_image() {
@@ -354,7 +360,8 @@ fn a_failing_step_is_named_and_leaves_nothing() {
         let before = (choice == EngineChoice::DockerClassic).then(docker_state);
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let evidence = error.evidence().join("\n");
         assert!(evidence.contains("told the reason"), "{choice:?}: {error}\n{evidence}");
@@ -384,7 +391,8 @@ fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
         fs::write(stage.context().join("Containerfile"), text).unwrap();
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5), memory: None };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("ended after 5 s"), "{choice:?}: {error}: {cause}");

@@ -277,6 +277,17 @@ impl FileLock {
         Self::acquire(path, FlockOperation::LockShared)
     }
 
+    /// Takes the exclusive lock on `path`, which is made when missing; nothing when someone else holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the file system has no locks.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>, FsError> {
+        match Self::acquire(path, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
         let file = OpenOptions::new()
             .create(true)

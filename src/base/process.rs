@@ -45,6 +45,24 @@ pub enum ProcessError {
         /// The last lines it wrote.
         tail: Vec<String>,
     },
+    /// It was ended, or could not go on, because it wanted more than it may have.
+    #[error("`{command}` wanted more than the {limit} that it may have")]
+    Exceeded {
+        /// The command line.
+        command: String,
+        /// What it may have: `2.0 GB of memory`, `2048 processes`.
+        limit: String,
+        /// The last lines it wrote.
+        tail: Vec<String>,
+    },
+    /// The room for it could not be made as it must be.
+    #[error("could not {what}: {why}")]
+    Refused {
+        /// What could not be done.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The user interrupted oclock.
     #[error("interrupted")]
     Interrupted,
@@ -60,7 +78,7 @@ impl Explain for ProcessError {
 
     fn evidence(&self) -> Vec<String> {
         match self {
-            Self::Failed { tail, .. } | Self::TimedOut { tail, .. } => tail.clone(),
+            Self::Failed { tail, .. } | Self::TimedOut { tail, .. } | Self::Exceeded { tail, .. } => tail.clone(),
             _ => Vec::new(),
         }
     }

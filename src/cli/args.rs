@@ -251,11 +251,15 @@ pub(super) struct BuildArguments {
     /// Time limit for the engine, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub limit: u64,
+    /// Memory limit for each step in MiB, in the built-in engine; three quarters of the machine's when not given
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum EngineName {
     Auto,
+    Native,
     Buildah,
     BuildahOci,
     BuildahChroot,

@@ -30,7 +30,8 @@ use crate::base::fs::{FsError, write_atomically};
 use crate::base::http::HttpOptions;
 use crate::base::process::end_all;
 use crate::base::progress::{Progress, ProgressMode};
-use crate::engine::EngineChoice;
+use crate::base::sandbox::HELPER;
+use crate::engine::{self, EngineChoice};
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
     WantDigest,
@@ -39,6 +40,9 @@ use crate::report;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    if let Some(code) = run_helper() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let environment = Environment::of_process();
     start_log(&arguments.global);
@@ -51,6 +55,14 @@ pub fn main() -> ExitCode {
         },
         Err(error) => fail(&error, colour),
     }
+}
+
+/// The built-in engine starts this program again for what happens in its rooms: no command of the user's, so it is not
+/// among the arguments.
+fn run_helper() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    let is_helper = words.next()? == HELPER;
+    is_helper.then(|| engine::helper_main(&words.filter_map(|word| word.into_string().ok()).collect::<Vec<_>>()))
 }
 
 /// Writes to standard output. A reader that has seen enough (`oclock list | head`) is no failure.
@@ -156,6 +168,7 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
             reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
             digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
             limit: Duration::from_secs(build.limit),
+            memory: build.memory.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
         },
     )?;
     if let (Some(file), Some(digest)) = (&build.digest_file, &outcome.digest) {
@@ -203,6 +216,7 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
 fn engine_choice(name: EngineName) -> EngineChoice {
     match name {
         EngineName::Auto => EngineChoice::Auto,
+        EngineName::Native => EngineChoice::Native,
         EngineName::Buildah => EngineChoice::Buildah,
         EngineName::BuildahOci => EngineChoice::BuildahOci,
         EngineName::BuildahChroot => EngineChoice::BuildahChroot,

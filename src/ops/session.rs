@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use super::base;
 use super::error::OpsError;
 use crate::base::environment::Environment;
-use crate::base::fs::{FsError, read_text, read_text_if_present};
+use crate::base::fs::{
+    FileLock, FsError, ensure_directory, read_text, read_text_if_present, remove_file, sorted_entries,
+};
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::base::progress::Progress;
+use crate::engine;
 use crate::lock::{Lockfile, parse_lockfile};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::model::Platform;
@@ -156,14 +159,55 @@ impl Session {
         self.runtime.block_on(future)
     }
 
-    /// A fresh scratch directory of the project that goes away when dropped.
+    /// A fresh scratch directory of the project that goes away when dropped. Those of runs that were killed go away now.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn scratch(&self, prefix: &str) -> Result<tempfile::TempDir, OpsError> {
+    pub fn scratch(&self, prefix: &str) -> Result<Scratch, OpsError> {
         let root = self.paths.scratch();
-        crate::base::fs::ensure_directory(&root)?;
-        Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?)
+        ensure_directory(&root)?;
+        let _guard = FileLock::exclusive(&root.join("scratch.lock"))?;
+        self.sweep(&root)?;
+        let directory =
+            tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?;
+        let lock = directory.path().with_extension(LOCK);
+        Ok(Scratch { _held: FileLock::exclusive(&lock)?, lock, directory })
+    }
+
+    /// Removes scratch directories whose lock nobody holds any more.
+    fn sweep(&self, root: &Path) -> Result<(), OpsError> {
+        for entry in sorted_entries(root)? {
+            let lock = entry.path().with_extension(LOCK);
+            let is_scratch = entry.path() != lock && entry.path().is_dir() && lock.is_file();
+            if is_scratch && let Some(_stale) = FileLock::try_exclusive(&lock)? {
+                engine::remove_leftover(&entry.path(), &self.environment)?;
+                remove_file(&lock)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// A scratch directory and the lock that says that it is in use.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: tempfile::TempDir,
+    lock: PathBuf,
+    _held: FileLock,
+}
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove_file(&self.lock).ok();
     }
 }
 

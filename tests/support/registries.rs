@@ -87,6 +87,11 @@ impl Registries {
         self.publish(deb(name, version, fields), name, version, fields);
     }
 
+    /// The same with files of the caller's: an uncompressed tar with paths that start with `./`.
+    pub fn deb_of(&mut self, name: &str, version: &str, fields: &str, data: &[u8]) {
+        self.publish(packed(name, version, fields, data), name, version, fields);
+    }
+
     /// The same for a package that has documentation and nothing else.
     pub fn documented_deb(&mut self, name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) {
         self.publish(documented_deb(name, version, fields, documentation), name, version, fields);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::explain::{Excerpt, Explain, Kind};
 
+pub(super) use read::join_path;
 pub use read::parse_containerfile;
 pub use words::Variables;
 
@@ -81,7 +82,29 @@ pub struct CopyStep {
     pub destination: String,
 }
 
+impl CommandForm {
+    /// The RUN instruction for people, shortened.
+    pub(super) fn describe_run(&self) -> String {
+        let line = match self {
+            Self::Exec(words) => words.join(" "),
+            Self::Shell(line) => line.clone(),
+        };
+        let short: String = crate::base::text::sanitize(&line).chars().take(100).collect();
+        format!("RUN {short}")
+    }
+}
+
 impl CopyStep {
+    /// `ADD` or `COPY`.
+    pub(super) fn instruction(&self) -> &'static str {
+        if self.unpacks { "ADD" } else { "COPY" }
+    }
+
+    /// The instruction for people.
+    pub(super) fn describe(&self) -> String {
+        format!("{} {} {}", self.instruction(), self.sources.join(" "), self.destination)
+    }
+
     /// The directory that must be there before, when builders disagree who owns it: with `--chown`, and absolute.
     pub fn disputed_parent(&self, directory: &str) -> Option<String> {
         self.owner.as_ref()?;

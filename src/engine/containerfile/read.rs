@@ -389,7 +389,7 @@ fn join_continuations(text: &str) -> String {
 }
 
 /// Joins and cleans paths as Go's `path.Join` does.
-pub(super) fn join_path(directory: &str, path: &str) -> String {
+pub fn join_path(directory: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
     let mut parts = Vec::new();
     for part in whole.split('/') {
