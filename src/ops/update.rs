@@ -145,6 +145,9 @@ pub(super) fn finish(
     previous: Option<&Lockfile>,
     lock: &Lockfile,
 ) -> Result<UpdateOutcome, OpsError> {
+    if let Some(previous) = previous {
+        apt::check_rollback(&previous.archives, &lock.archives)?;
+    }
     let changed = previous != Some(lock);
     let written = changed && mode == UpdateMode::Write;
     if written {
