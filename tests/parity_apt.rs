@@ -90,6 +90,7 @@ impl Parity {
 
     fn ours(&self, packages: &[String], recommends: Recommends, status: Option<&str>) -> Result<AptSolution, AptError> {
         let request = AptRequest {
+            as_of: None,
             platform: Platform::LINUX_AMD64,
             suite: SUITE,
             packages,
@@ -250,7 +251,7 @@ impl Tally {
                 }
             }
             (Err(_), Err(_)) => self.both_refuse += 1,
-            (Err(AptError::Solve(error @ (SolveError::Removal { .. } | SolveError::Upgrade { .. }))), Ok(_)) => {
+            (Err(AptError::Solve(error @ (SolveError::Removal { .. } | SolveError::Downgrade { .. }))), Ok(_)) => {
                 self.refused_by_design.push(format!("{title}: {error}"));
             }
             (Err(ours), Ok(_)) => {

@@ -84,6 +84,8 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Show what a change of the lockfile means, gravest first
+    Diff(DiffArguments),
     /// Hold what the lockfile pins against the policy and against advisories
     Audit(AuditArguments),
     /// List what the lockfile pins
@@ -111,8 +113,11 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
-            Self::Init(_)
+            Self::Audit(_) | Self::Diff(DiffArguments { image: false, .. }) => {
+                &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
+            }
+            Self::Diff(_)
+            | Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
@@ -141,11 +146,14 @@ pub(super) struct UpdateArguments {
     #[arg(value_name = "WHAT")]
     pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise", "as_of"])]
     pub check: bool,
     /// Move only what a change of the manifest forces
     #[arg(long, conflicts_with = "what")]
     pub minimal: bool,
+    /// Choose as the sources stood then: a date (midnight UTC) or a moment with a time zone
+    #[arg(long, value_name = "DATE", value_parser = parse_as_of)]
+    pub as_of: Option<i64>,
     /// The version that the one WHAT moves to
     #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
     pub precise: Option<crate::model::PackageVersion>,
@@ -158,6 +166,47 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+fn parse_as_of(text: &str) -> Result<i64, String> {
+    let moment = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        _ => text.to_owned(),
+    };
+    let parsed = moment.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+    parsed.map_err(|_| "write `2026-01-31` or `2026-01-31T12:00:00Z`".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// The older lockfile: a file, a git revision or REVISION:PATH; HEAD when not given
+    #[arg(value_name = "OLD")]
+    pub old: Option<String>,
+    /// The newer one; the working copy when not given
+    #[arg(value_name = "NEW", requires = "old")]
+    pub new: Option<String>,
+    /// Compare two images file by file: docker-archive:FILE, oci:DIR, dir:DIR, docker:NAME, buildah:NAME, sha256:ID
+    #[arg(long, requires = "new", conflicts_with = "fail_on")]
+    pub image: bool,
+    /// The platform, where a layout has images for several; only with --image
+    #[arg(long, value_name = "OS/ARCH", requires = "image")]
+    pub platform: Option<crate::model::Platform>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Exit with 1 when there is a finding of this level or a graver one
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub fail_on: Option<FailOn>,
+    /// Print this lockfile with one line for each thing in it, as a textconv of git
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["old", "new", "image", "exit_code", "fail_on"])]
+    pub textconv: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    Error,
+    Warning,
+    Note,
 }
 
 #[derive(Debug, Args)]

@@ -76,7 +76,7 @@ pub async fn fetch(
         let Some(source) = by_name.get(want.artifact.source.as_str()) else { continue };
         let (courier, source, want) = (courier.clone(), source.clone(), want.to_owned_want());
         tasks.spawn(async move {
-            let result = courier.bring(&source, &want.artifact, role).await;
+            let result = courier.bring(&source, &want, role).await;
             (role, want, result)
         });
     }

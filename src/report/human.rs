@@ -90,6 +90,10 @@ fn pin_lines(pin: &PinDiff, gone: &[String]) -> Vec<String> {
         PinChange::Rehashed { from, to } => {
             Some(format!("! {name} {new} has other bytes under the same version: sha256:{from} -> sha256:{to}"))
         }
+        PinChange::File { from, to } => {
+            Some(format!("! {name} {new} is another file of the same version: {from} -> {to}"))
+        }
+        PinChange::Evidence(lost) => Some(format!("! {name} {new} has no {} any more", lost.join(" and "))),
         PinChange::Source { from, to } => Some(format!("! {name} {new} comes from another source: {from} -> {to}")),
         PinChange::Scripts { .. } => Some(format!("! {name} {new} has other install scripts than {old}")),
         PinChange::Path | PinChange::Details => Some(format!("~ {name} {new} is recorded otherwise")),
@@ -162,7 +166,8 @@ mod tests {
     use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
 
     fn side(version: &str) -> Option<PinSide> {
-        Some(PinSide { version: PackageVersion::parse(version).unwrap(), size: 1, required_by: Vec::new() })
+        let version = PackageVersion::parse(version).unwrap();
+        Some(PinSide { version, published: None, size: 1, required_by: Vec::new() })
     }
 
     fn pin(name: &str, old: Option<PinSide>, new: Option<PinSide>, changes: Vec<PinChange>) -> PinDiff {

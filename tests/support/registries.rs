@@ -38,14 +38,24 @@ pub struct Registries {
     packages: BTreeMap<String, String>,
     documents: BTreeMap<String, Value>,
     pages: BTreeMap<String, Vec<Value>>,
+    moment: Option<String>,
 }
 
 impl Registries {
     /// With the packages that a project of every ecosystem needs: an essential base, a tool that needs a library, Node and
     /// Python, two npm packages, two wheels.
     pub fn serve() -> Self {
-        let mut registries =
-            Self { site: Site::serve(), packages: BTreeMap::new(), documents: BTreeMap::new(), pages: BTreeMap::new() };
+        Self::serve_from(None)
+    }
+
+    /// The same, which say that all of it was published at a moment (RFC 3339).
+    pub fn serve_since(moment: &str) -> Self {
+        Self::serve_from(Some(moment.to_owned()))
+    }
+
+    fn serve_from(moment: Option<String>) -> Self {
+        let (packages, documents, pages) = Default::default();
+        let mut registries = Self { site: Site::serve(), packages, documents, pages, moment };
         registries.deb("base-files", "13.8", "Essential: yes\nPriority: required\n");
         registries.deb("apt", "3.0.3", "Priority: required\n");
         registries.deb("ca-certificates", "20250419", "");
@@ -94,6 +104,20 @@ impl Registries {
         self.sign();
     }
 
+    /// What is published from now on is said to be published at this moment.
+    pub fn at(&mut self, moment: &str) {
+        self.moment = Some(moment.to_owned());
+    }
+
+    /// Keeps both archives with their lists, as a snapshot archive does, below `/TIME/`.
+    pub fn take_snapshot(&self, time: &str) {
+        for path in self.site.paths() {
+            if path.starts_with("/debian/") || path.starts_with("/security/") {
+                self.site.copy(&path, &format!("/snapshot/{time}{path}"));
+            }
+        }
+    }
+
     /// Publishes a version in place of another, whose file stays for a while, as it does on mirrors.
     pub fn supersede_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
         self.packages.remove(&format!("{name} {old}"));
@@ -103,7 +127,7 @@ impl Registries {
     /// Publishes a version in place of another, which is dropped as a mirror drops what is superseded.
     pub fn replace_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
         self.packages.remove(&format!("{name} {old}"));
-        self.site.remove(&format!("/pool/{name}_{old}_"));
+        self.site.remove(&format!("/debian/pool/{name}_{old}_amd64.deb"));
         self.deb(name, new, fields);
     }
 
@@ -119,6 +143,9 @@ impl Registries {
         let document = self.documents.entry(name.to_owned()).or_insert_with(|| json!({ "name": name, "versions": {} }));
         document["versions"][version] = manifest;
         document["dist-tags"]["latest"] = version.into();
+        if let Some(moment) = &self.moment {
+            document["time"][version] = moment.as_str().into();
+        }
         self.site.put(&format!("/npm/{name}"), document.to_string());
     }
 
@@ -127,7 +154,7 @@ impl Registries {
         let (bytes, file) = (wheel.build(), wheel.file_name());
         let metadata = wheel.metadata_text();
         self.site.put(&format!("/files/{file}.metadata"), metadata.clone());
-        let entry = json!({
+        let mut entry = json!({
             "filename": file,
             "url": format!("../../files/{file}"),
             "hashes": { "sha256": Sha256::of(&bytes).to_string() },
@@ -135,6 +162,9 @@ impl Registries {
             "yanked": false,
             "core-metadata": { "sha256": Sha256::of(&metadata).to_string() },
         });
+        if let Some(moment) = &self.moment {
+            entry["upload-time"] = moment.as_str().into();
+        }
         self.site.put(&format!("/files/{file}"), bytes);
         let page = self.pages.entry(wheel.name.clone()).or_default();
         page.push(entry);

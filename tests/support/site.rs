@@ -45,6 +45,18 @@ impl Site {
         self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
     }
 
+    /// All paths that there are.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Puts what is at one path at another one as well.
+    pub fn copy(&self, from: &str, to: &str) {
+        let mut files = self.files.lock().unwrap();
+        let bytes = files[from].clone();
+        files.insert(to.to_owned(), bytes);
+    }
+
     /// Takes away the one file whose path contains `part`.
     pub fn remove(&self, part: &str) {
         let path = self.path_with(part);
@@ -66,6 +78,9 @@ impl Site {
 
     fn path_with(&self, part: &str) -> String {
         let files = self.files.lock().unwrap();
+        if files.contains_key(part) {
+            return part.to_owned();
+        }
         let found: Vec<&String> = files.keys().filter(|path| path.contains(part)).collect();
         assert_eq!(found.len(), 1, "files with `{part}`: {found:?}");
         found[0].clone()

@@ -6,11 +6,18 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::http::HttpError;
 use crate::base::text::sanitize;
 use crate::model::{Sha256, SourceName, ValueError};
+use crate::source::no_times_hint;
 use crate::store::StoreError;
 
 /// No pins, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum AptError {
+    /// An archive has only what is there today, and something earlier is asked for.
+    #[error("`{name}` is no snapshot archive: it has only what is there today")]
+    NoSnapshot {
+        /// The source.
+        name: SourceName,
+    },
     /// No source of Debian packages is known.
     #[error("no source of Debian packages is known")]
     NoSource,
@@ -137,7 +144,7 @@ impl Explain for AptError {
             Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } | Self::Rollback { .. } => {
                 Kind::Distrust
             }
-            Self::BadIndex { .. } | Self::BadRecord { .. } => Kind::Unable,
+            Self::BadIndex { .. } | Self::BadRecord { .. } | Self::NoSnapshot { .. } => Kind::Unable,
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Worker => Kind::Bug,
@@ -175,6 +182,10 @@ impl Explain for AptError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::NoSnapshot { name } => vec![
+                format!("give `[sources.{name}]` the `url` of a snapshot archive, with `{{time}}` for the moment"),
+                no_times_hint(name),
+            ],
             Self::NoSource => vec!["name one in `[sources.debian]` with `kind = \"apt\"` and its `url`".into()],
             Self::Fetch { source, path, .. } if source.is_not_found() && path.ends_with("InRelease") => {
                 vec!["check the suite's name, and `suites` of that source".into()]
@@ -237,9 +248,9 @@ pub enum SolveError {
         /// The other.
         second: String,
     },
-    /// A package of the base would have to give way to another version.
-    #[error("`{package} {wanted}` would replace `{package} {installed}` of the base, which is not supported")]
-    Upgrade {
+    /// A package of the base would have to give way to an older version.
+    #[error("`{package} {wanted}` would replace the newer `{package} {installed}` of the base, which is not supported")]
+    Downgrade {
         /// The package.
         package: String,
         /// The version in the base.
@@ -297,7 +308,7 @@ impl Explain for SolveError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::UnknownPackage { nearest: Some(nearest), .. } => vec![format!("there is a package `{nearest}`")],
-            Self::Upgrade { .. } => vec!["choose a newer base image, or `base = { debian = \"SUITE\" }`".into()],
+            Self::Downgrade { .. } => vec!["ask for a version that is not older, or choose another base image".into()],
             Self::Virtual { providers, .. } => {
                 providers.first().map(|name| format!("ask for one of them, such as `{name}`")).into_iter().collect()
             }
