@@ -6,7 +6,7 @@ use super::archive::unpack_index;
 use super::control::{Stanza, stanzas};
 use super::error::AptError;
 use super::pins;
-use super::release::{Listed, Release};
+use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
 use crate::lock::{AptPin, ArchivePin, Lockfile};
 use crate::model::{Artifact, SourceName};
@@ -37,6 +37,25 @@ pub fn verify_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNa
         Some(pin) => Err(unlisted(pin, "the lock names no archive for its source and suite")),
         None => Ok(()),
     }
+}
+
+/// Refuses lists of a suite that are older than those the lock already had: someone may be replaying what had known flaws.
+///
+/// # Errors
+/// At the first list that the lock did not have and whose Date is before one that it had.
+pub fn check_rollback(locked: &[ArchivePin], found: &[ArchivePin]) -> Result<(), AptError> {
+    for archive in found.iter().filter(|archive| !locked.contains(archive)) {
+        let same = locked.iter().filter(|had| (&had.source, &had.suite) == (&archive.source, &archive.suite));
+        if let Some(newest) = same.map(|had| had.date).max().filter(|newest| archive.date < *newest) {
+            return Err(AptError::Rollback {
+                name: archive.source.clone(),
+                suite: archive.suite.clone(),
+                locked: show_time(newest),
+                found: show_time(archive.date),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn verify_archive(

@@ -20,7 +20,7 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::verify_chain;
+pub use chain::{check_rollback, verify_chain};
 pub use error::{AptError, SolveError};
 pub use keep::{Kept, KeptSolution, Listing, Today, resolve_keeping};
 pub use release::ReleaseError;
