@@ -2,6 +2,7 @@
 
 mod attest;
 mod audit;
+mod audit_inputs;
 mod base;
 mod build;
 mod context;
