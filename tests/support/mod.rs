@@ -3,6 +3,8 @@
 pub mod advisories;
 pub mod console;
 pub mod full_disk;
+pub mod git;
+pub mod image_registry;
 pub mod oracle;
 pub mod project;
 pub mod registries;
