@@ -41,6 +41,12 @@ RUN echo "$GREETING" > greeting && \
 RUN ["/bin/busybox", "sh", "-c", "rm /etc/gone; rm -r /old; mkdir /old; echo new > /old/new; ln /bin/busybox /opt/linked"]
 RUN mkdir -p "/deep/$(printf 'd%.0s' $(seq 120))" && echo x > "/deep/$(printf 'd%.0s' $(seq 120))/$(printf 'f%.0s' $(seq 120))" \
     && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 711 /
+RUN mkdir -p /merge/sub && chmod 700 /merge/sub && chown 5:5 /merge/sub && ln -s /srv/both /merged && echo old > /merge/sub/three && ln -s /etc/nowhere /merge/one
+COPY files /merge
+COPY files/one files/sub/three /merged/
+COPY files/one /merged
+COPY --chown=9:9 files/sub /merge/owned/
+COPY files/link /merge/followed
 USER 7:8
 WORKDIR /srv/of/root
 RUN id -u > /tmp/user && id -u > /srv/files/owner
@@ -180,7 +186,7 @@ fn root_tar() -> Vec<u8> {
     let xattrs = BTreeMap::from([("security.capability".to_owned(), capability)]);
     file("bin/capable", &TarMeta { mode: 0o755, xattrs, ..TarMeta::default() }, b"#!/bin/sh\n");
     for applet in [
-        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "sed", "wget", "date",
+        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "chown", "sed", "wget", "date",
         "hostname", "cat", "rm", "true",
     ] {
         writer.symlink(&Path::new("bin").join(applet), &TarMeta::root(0o777), "busybox".as_ref()).unwrap();

@@ -171,16 +171,25 @@ impl Session {
         let directory =
             tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?;
         let lock = directory.path().with_extension(LOCK);
-        Ok(Scratch { _held: FileLock::exclusive(&lock)?, lock, directory })
+        Ok(Scratch {
+            _held: FileLock::exclusive(&lock)?,
+            lock,
+            path: directory.path().to_owned(),
+            directory: Some(directory),
+        })
     }
 
-    /// Removes scratch directories whose lock nobody holds any more.
+    /// Removes scratch directories whose lock nobody holds any more. They are the ones with a dash in their name.
     fn sweep(&self, root: &Path) -> Result<(), OpsError> {
         for entry in sorted_entries(root)? {
-            let lock = entry.path().with_extension(LOCK);
-            let is_scratch = entry.path() != lock && entry.path().is_dir() && lock.is_file();
-            if is_scratch && let Some(_stale) = FileLock::try_exclusive(&lock)? {
-                engine::remove_leftover(&entry.path(), &self.environment)?;
+            let path = entry.path();
+            let is_scratch = entry.file_name().as_encoded_bytes().contains(&b'-');
+            if !is_scratch || path.extension().is_some_and(|extension| extension != LOCK) {
+                continue;
+            }
+            let (directory, lock) = (path.with_extension(""), path.with_extension(LOCK));
+            if let Some(_stale) = FileLock::try_exclusive(&lock)? {
+                engine::remove_leftover(&directory, &self.environment)?;
                 remove_file(&lock)?;
             }
         }
@@ -193,7 +202,8 @@ const LOCK: &str = "lock";
 /// A scratch directory and the lock that says that it is in use.
 #[derive(Debug)]
 pub struct Scratch {
-    directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
+    path: PathBuf,
     lock: PathBuf,
     _held: FileLock,
 }
@@ -201,12 +211,14 @@ pub struct Scratch {
 impl Scratch {
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // The lock goes last: what is left when this is cut short is found by it.
+        drop(self.directory.take());
         remove_file(&self.lock).ok();
     }
 }

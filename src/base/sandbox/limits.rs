@@ -15,8 +15,10 @@ use super::super::process::Cleanup;
 const PREFIX: &str = "oclock-";
 const OPEN_FILES: u64 = 1024;
 const OPEN_FILES_MOST: u64 = 1024 * 1024;
+/// How far behind the limit that is kept by counting the kernel's own stands: what one can take between two counts.
+const WALL: u64 = 1 << 30;
 const STACK: u64 = 8 * 1024 * 1024;
-const REMOVE_TRIES: u32 = 50;
+const REMOVE_TRIES: u32 = 250;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What one step may have.
@@ -96,7 +98,7 @@ pub(super) fn apply(limits: &Limits, is_watched: bool) -> io::Result<()> {
     set(Resource::Nofile, OPEN_FILES, OPEN_FILES_MOST)?;
     set(Resource::Stack, STACK, u64::MAX)?;
     if is_watched {
-        let (memory, processes) = (limits.memory.saturating_mul(2), limits.processes.saturating_mul(2));
+        let (memory, processes) = (limits.memory.saturating_add(WALL), limits.processes.saturating_mul(2));
         set(Resource::Data, memory, memory)?;
         set(Resource::Nproc, processes, processes)?;
     }

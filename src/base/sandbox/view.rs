@@ -5,23 +5,25 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, chmodat, makedev, mknodat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
 };
 
 use super::protocol::{Reason, could_not};
 
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Names with major and minor number.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 const DEVICE_LINKS: [(&str, &str); 4] =
     [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
 /// As docker has it: enough for the semaphores of Python's workers.
 const SHARED_MEMORY: &CStr = c"mode=1777,size=64m";
 const DEVICE_DIRECTORY: &CStr = c"mode=755,size=64k";
-/// Ways from `/proc` to the whole kernel: nobody may write there, whoever they are.
-const READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
 /// What `/proc` tells of the host's memory, keys and hardware.
 const HIDDEN_FILES: [&str; 8] =
     ["kcore", "keys", "kmsg", "timer_list", "sched_debug", "latency_stats", "kpagecount", "kpageflags"];
@@ -79,13 +81,22 @@ fn ensure_directory(path: &str) -> io::Result<()> {
     }
 }
 
+/// The devices are files of the room's own where this user may make some: a change of their mode must not reach the host's.
+/// `/dev` itself opens none, so that a device which a step makes there is of no use.
 fn make_devices() -> io::Result<()> {
     mount("tmpfs", "/dev", "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, DEVICE_DIRECTORY)?;
-    for name in DEVICES {
+    let own = make_own_devices();
+    let below = rustix::fs::openat(CWD, "/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    mount("tmpfs", "/dev", "tmpfs", CLOSED, DEVICE_DIRECTORY)?;
+    for (name, ..) in DEVICES {
         let inside = format!("/dev/{name}");
         std::fs::write(&inside, "")?;
-        // Relative, and so the host's.
-        mount_bind(format!("dev/{name}"), inside)?;
+        match &own {
+            Ok(()) => mount_bind(format!("/proc/self/fd/{}/{name}", below.as_raw_fd()), inside)?,
+            // Relative, and so the host's. In a user namespace nobody owns it, so nobody changes it.
+            Err(rustix::io::Errno::PERM) => mount_bind(format!("dev/{name}"), inside)?,
+            Err(error) => return Err((*error).into()),
+        }
     }
     for (name, target) in DEVICE_LINKS {
         std::os::unix::fs::symlink(target, format!("/dev/{name}"))?;
@@ -94,18 +105,33 @@ fn make_devices() -> io::Result<()> {
     Ok(mount("shm", "/dev/shm", "tmpfs", CLOSED, SHARED_MEMORY)?)
 }
 
+fn make_own_devices() -> rustix::io::Result<()> {
+    for (name, major, minor) in DEVICES {
+        let path = format!("/dev/{name}");
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(major, minor))?;
+        chmodat(CWD, &path, mode, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Nobody may write to what `/proc` has besides processes, whoever they are: much of it acts on the whole machine.
 fn close_proc() -> io::Result<()> {
-    let present = |name: &&str| Path::new("/proc").join(name).exists();
-    for name in READ_ONLY.iter().filter(|name| present(name)) {
-        let path = format!("/proc/{name}");
+    for entry in std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()? {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        if is_process || kind.is_symlink() || (kind.is_file() && entry.metadata()?.mode() & 0o222 == 0) {
+            continue;
+        }
         mount_bind(&path, &path)?;
         mount_remount(&path, MountFlags::BIND | MountFlags::RDONLY | CLOSED, "")?;
     }
+    let present = |name: &&str| Path::new("/proc").join(name).exists();
     for name in HIDDEN_FILES.iter().filter(|name| present(name)) {
         mount_bind("/dev/null", format!("/proc/{name}"))?;
     }
     for name in HIDDEN_DIRECTORIES.iter().filter(|name| present(name)) {
-        mount("tmpfs", format!("/proc/{name}"), "tmpfs", MountFlags::RDONLY | CLOSED, c"size=0,nr_inodes=1")?;
+        mount("tmpfs", format!("/proc/{name}"), "tmpfs", MountFlags::RDONLY | CLOSED, c"size=4k,nr_inodes=1")?;
     }
     Ok(())
 }
