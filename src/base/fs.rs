@@ -101,6 +101,17 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), FsError> {
     sync_directory(directory)
 }
 
+/// Adds to the end of a file in one write, and syncs it; a missing one is made.
+///
+/// # Errors
+/// When it cannot be opened or written; a part of `contents` may then be there.
+pub fn append(path: &Path, contents: &[u8]) -> Result<(), FsError> {
+    let fail = || FsError::new("write", path);
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(fail())?;
+    file.write_all(contents).map_err(fail())?;
+    file.sync_data().map_err(fail())
+}
+
 /// A file that appears whole or not at all: written beside its place, synced and renamed by [`commit`](Self::commit).
 #[derive(Debug)]
 pub struct NewFile {

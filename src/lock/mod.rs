@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod error;
 mod fingerprint;
+mod form;
 mod model;
 mod read;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use check::check_lockfile;
 pub use diff::{Direction, LockDiff, PinChange, PinDiff, PinSide, diff};
 pub use error::LockError;
 pub use fingerprint::fingerprints;
+pub use form::{is_npm_path, wheel_path};
 pub use model::*;
 pub use read::parse_lockfile;
 pub use satisfy::{Drift, Finding, PinName, check};

@@ -20,7 +20,8 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::verify_chain;
+pub use chain::{BrokenLink, check_chain, verify_chain};
+pub use deb::{DebIdentity, read_identity};
 pub use error::{AptError, SolveError};
 pub use keep::{Kept, KeptSolution, Listing, Today, resolve_keeping};
 pub use release::ReleaseError;
