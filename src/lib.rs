@@ -32,6 +32,8 @@ pub mod engine;
 
 pub mod image;
 
+pub mod audit;
+
 pub mod ops;
 
 pub mod report;

@@ -272,6 +272,25 @@ impl<'a> Value<'a> {
         Ok(moment.as_second())
     }
 
+    /// A day (2026-01-31), as its first second in UTC since 1970.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn date(&self) -> Result<i64, DocumentError> {
+        let expected = "a date such as 2026-01-31";
+        let DeValue::Datetime(datetime) = self.value.get_ref() else { return Err(self.wrong_type(expected)) };
+        let start: Option<jiff::Timestamp> = match (datetime.date, datetime.time) {
+            (Some(day), None) => format!("{day}T00:00:00Z").parse().ok(),
+            _ => None,
+        };
+        start.map(jiff::Timestamp::as_second).ok_or_else(|| self.invalid(format!("it must be {expected}")))
+    }
+
+    /// The line it stands in, from 1.
+    pub fn line(&self) -> usize {
+        self.document.excerpt(self.offset(), "").line
+    }
+
     /// The values of a list.
     ///
     /// # Errors

@@ -57,6 +57,17 @@ pub(super) struct GlobalArguments {
 pub(super) enum Format {
     Human,
     Json,
+    /// For a comment of a pull request; of commands that compare or judge
+    Markdown,
+    /// For code scanning; of commands that judge
+    Sarif,
+}
+
+impl Format {
+    /// As it is given on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,6 +98,23 @@ pub(super) enum Command {
     /// Look at the store
     #[command(subcommand)]
     Store(StoreCommand),
+}
+
+impl Command {
+    /// The formats in which its answer can be written.
+    pub(super) fn formats(&self) -> &'static [Format] {
+        match self {
+            Self::Init(_)
+            | Self::Update(_)
+            | Self::Build(_)
+            | Self::List
+            | Self::Render(_)
+            | Self::Context(_)
+            | Self::Info
+            | Self::Fetch
+            | Self::Store(_) => &[Format::Human, Format::Json],
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -80,6 +80,7 @@ impl Answer {
 
 fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsError> {
     let global = &arguments.global;
+    check_format(global.format, &arguments.command)?;
     if let Some(directory) = &global.directory {
         enter_directory(directory)?;
     }
@@ -107,6 +108,15 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         }
         Command::Store(store) => run_store(&session, global.format, store),
     }
+}
+
+/// Refuses a format that the command does not have.
+fn check_format(format: Format, command: &Command) -> Result<(), OpsError> {
+    let offered = command.formats();
+    if offered.contains(&format) {
+        return Ok(());
+    }
+    Err(OpsError::Format { asked: format.name(), offered: offered.iter().map(|format| format.name()).collect() })
 }
 
 fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
@@ -173,7 +183,8 @@ fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Resul
 
 fn written<T: serde::Serialize>(format: Format, outcome: &T, human: impl Fn(&T) -> String) -> String {
     match format {
-        Format::Human => human(outcome),
+        // Others were refused before the command ran, where it has none of its own for them.
+        Format::Human | Format::Markdown | Format::Sarif => human(outcome),
         Format::Json => report::json(outcome) + "\n",
     }
 }

@@ -5,6 +5,7 @@
 mod model;
 mod parse;
 mod place;
+mod policy;
 mod requirement;
 
 pub use model::*;

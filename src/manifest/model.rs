@@ -137,4 +137,21 @@ pub enum SourceKind {
 pub struct PolicySection {
     /// Oldest age in days that a release must have to be chosen.
     pub min_age_days: Option<u32>,
+    /// `[[policy.waivers]]`, in the order written.
+    pub waivers: Vec<Waiver>,
+}
+
+/// An excuse for a finding: exact, reasoned and dated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// The rule whose finding is excused.
+    pub rule: String,
+    /// What the finding is about, as findings name it.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+    /// The moment it ends, in seconds since 1970: the first second (UTC) of the day in the file.
+    pub expires: i64,
+    /// The line of the manifest it stands in, from 1.
+    pub line: usize,
 }

@@ -12,6 +12,7 @@ use crate::model::{ImageReference, PackageName, Platform, SourceName, ValueError
 
 use super::model::*;
 use super::place::Place;
+use super::policy::{POLICY, policy};
 use super::requirement::{AptRequirement, NpmRequirement, parse_pip_constraint, parse_pip_requirement, parse_suite};
 
 const SECTIONS: &[&str] = &["image", "apt", "npm", "pip", "sources", "policy"];
@@ -20,7 +21,6 @@ const APT: &[&str] = &["packages", "recommends", "suite"];
 const NPM: &[&str] = &["packages", "projects", "prefix", "omit", "scripts", "node"];
 const PIP: &[&str] = &["path", "packages", "constraints", "python"];
 const SOURCE: &[&str] = &["kind", "url", "mirrors", "packages", "suites", "components", "signed-by"];
-const POLICY: &[&str] = &["min-age-days"];
 const KINDS: &[(&str, SourceKind)] =
     &[("apt", SourceKind::Apt), ("npm", SourceKind::Npm), ("pip", SourceKind::Pip), ("image", SourceKind::Image)];
 
@@ -288,7 +288,7 @@ impl<'a> Reader<'a> {
 
     fn policy(&mut self, root: &Table<'a>) -> Result<PolicySection, ManifestError> {
         let Some(section) = self.section(root, "policy", POLICY)? else { return Ok(PolicySection::default()) };
-        Ok(PolicySection { min_age_days: section.get("min-age-days").map(|value| value.unsigned()).transpose()? })
+        Ok(policy(&section)?)
     }
 
     /// The list under a key, empty when it is missing; no item may stand twice.
@@ -323,7 +323,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn list<'a>(section: &Table<'a>, key: &str) -> Result<Vec<Value<'a>>, DocumentError> {
+pub(super) fn list<'a>(section: &Table<'a>, key: &str) -> Result<Vec<Value<'a>>, DocumentError> {
     section.get(key).map_or(Ok(Vec::new()), |value| value.list())
 }
 

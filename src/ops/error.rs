@@ -108,6 +108,14 @@ pub enum OpsError {
         /// Seconds since 1970.
         epoch: i64,
     },
+    /// A format that a command does not have.
+    #[error("this command does not write `{asked}`")]
+    Format {
+        /// What was asked.
+        asked: String,
+        /// What it has.
+        offered: Vec<String>,
+    },
     /// An output that is not known.
     #[error("`{text}` is no output")]
     Output {
@@ -277,6 +285,7 @@ impl Explain for OpsError {
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
             Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
             Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
+            Self::Format { offered, .. } => vec![format!("it writes {}", offered.join(" and "))],
             Self::Output { .. } => one("the outputs are `oci:DIR`, `docker-archive:FILE` and `dir:DIR`"),
             _ => self.inner().map(Explain::hints).unwrap_or_default(),
         }

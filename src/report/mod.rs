@@ -1,6 +1,11 @@
-//! Outcomes as text: for people and as JSON. Knows no terminal.
+//! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
+mod findings;
 mod human;
+mod sarif;
+
+pub use findings::{findings_lines, findings_markdown};
+pub use sarif::findings_sarif;
 
 pub use human::{
     build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
