@@ -4,6 +4,8 @@
 //! It knows nothing of the terminal, of formats of reports, and of how what it looks at was made.
 
 mod finding;
+pub mod ledger;
+pub mod proof;
 mod waiver;
 
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};

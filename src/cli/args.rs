@@ -30,6 +30,9 @@ pub(super) struct GlobalArguments {
     /// The store of artifacts and layers
     #[arg(long, value_name = "DIR", env = "OCLOCK_STORE", hide_env_values = true, global = true)]
     pub store: Option<PathBuf>,
+    /// The first-seen ledger
+    #[arg(long, value_name = "FILE", env = "OCLOCK_LEDGER", hide_env_values = true, global = true)]
+    pub ledger: Option<PathBuf>,
     /// Never use the network
     #[arg(long, global = true)]
     pub offline: bool,
@@ -85,6 +88,8 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Prove the lockfile: every hash, name and signature again, and on request the registries and the image
+    Verify(VerifyArguments),
     /// List what the lockfile pins
     List,
     /// Print the rendered Containerfile
@@ -104,6 +109,7 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
+            Self::Verify(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
             Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
@@ -175,6 +181,19 @@ pub(super) struct BuildArguments {
     /// Time limit for the engine, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// Ask the registries too: do they still say these hashes; is anything yanked, deprecated or gone
+    #[arg(long)]
+    pub online: bool,
+    /// Let what is not in the store go unchecked; it is said, and does not make the answer no
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// The lockfile before, against which nothing may go back; what git has when not given
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod failure;
+mod verify;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -106,6 +107,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             let outcome = ops::fetch(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::fetch_lines)))
         }
+        Command::Verify(verify) => verify::run(&session, global.format, verify),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }
@@ -193,6 +195,7 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
     let options = SessionOptions {
         paths: Paths::new(Path::new("."), &global.manifest, &global.lockfile),
         store: global.store.clone(),
+        ledger: global.ledger.clone(),
         http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
     };
     Session::open(options, environment, Progress::new(progress_mode(global)))

@@ -53,6 +53,13 @@ pub enum Finding {
         /// The pin.
         pin: PinName,
     },
+    /// A package is laid into a directory that is none of those that the manifest asks for.
+    Misplaced {
+        /// The pin.
+        pin: PinName,
+        /// The directory.
+        directory: String,
+    },
     /// A package is pinned that the manifest leaves out by name.
     Omitted {
         /// The pin.
@@ -116,6 +123,9 @@ impl fmt::Display for Drift {
             Finding::Unpinned { name, .. } => write!(formatter, "the lockfile has no pin for {name}"),
             Finding::Unasked { pin } => write!(formatter, "the lockfile pins {pin}, which is no longer asked for"),
             Finding::Orphan { pin } => write!(formatter, "the lockfile pins {pin}, which nothing in it requires"),
+            Finding::Misplaced { pin, directory } => {
+                write!(formatter, "the lockfile lays {pin} into {directory}, which is not asked for")
+            }
             Finding::Omitted { pin } => write!(formatter, "the lockfile pins {pin}, which is left out here"),
             Finding::OtherSource { pin, locked, bound } => {
                 write!(formatter, "the lockfile has {pin} from `{locked}`, and it is bound to `{bound}`")
@@ -149,6 +159,7 @@ impl Drift {
             Finding::Base { .. } => Some("base".to_owned()),
             Finding::Unasked { .. }
             | Finding::Orphan { .. }
+            | Finding::Misplaced { .. }
             | Finding::Omitted { .. }
             | Finding::NoPlatform(_)
             | Finding::ExtraPlatform(_)
@@ -221,7 +232,10 @@ impl Drifts {
         if let Some(locked) = other_base(&image.base, &lock.base) {
             self.add(Place::Key("image.base"), None, Finding::Base { locked });
         }
-        if image.epoch.is_some_and(|epoch| epoch != lock.epoch) {
+        // Without one of its own, an image of packages alone is as old as its newest archive.
+        let newest = lock.archives.iter().map(|archive| archive.date).max();
+        let newest = newest.filter(|_| matches!(lock.base, BasePin::Debian { .. }));
+        if image.epoch.or(newest).is_some_and(|epoch| epoch != lock.epoch) {
             self.add(Place::Key("image.epoch"), None, Finding::Epoch { locked: lock.epoch });
         }
     }
@@ -289,6 +303,13 @@ impl Drifts {
                 }
             }
             tops.insert(top);
+        }
+        let roots: BTreeSet<String> = npm_requirements(manifest).map(|(_, directory, ..)| directory).collect();
+        for pin in &pins {
+            for place in pin.places.iter().filter(|place| !roots.iter().any(|root| is_laid_below(place, root))) {
+                let finding = Finding::Misplaced { pin: pin.view().into(), directory: place.clone() };
+                self.add(Place::Key("npm"), Some(platform), finding);
+            }
         }
         for pin in pins {
             let asked = pin.places.iter().any(|place| tops.contains(place));
@@ -403,6 +424,12 @@ fn npm_requirements(manifest: &Manifest) -> impl Iterator<Item = (Place, String,
         })
     });
     global.chain(projects)
+}
+
+/// Whether a place is one that Node looks at from a `node_modules` directory: `root/name(/node_modules/name)*`.
+fn is_laid_below(place: &str, root: &str) -> bool {
+    let Some(below) = place.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else { return false };
+    below.split("/node_modules/").all(|name| PackageName::parse(name).is_ok() && name != "node_modules")
 }
 
 fn is_conditional(requirement: &PipRequirement) -> bool {

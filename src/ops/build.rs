@@ -139,7 +139,7 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
 }
 
 /// The rules that a lock was made for must be this program's: others would give another image.
-fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
+pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
     let own = image::rules_digest();
     if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
         return Ok(());
@@ -357,7 +357,7 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
 }
 
-fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
+pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
     let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
     is_whole(&image, store).then_some(image)
 }

@@ -1,6 +1,7 @@
 //! `oclock fetch`: what the lockfile names and the store lacks.
 
 use super::error::OpsError;
+use super::first_seen;
 use super::session::Session;
 use crate::fetch;
 use crate::lock::Lockfile;
@@ -48,6 +49,9 @@ pub(super) fn ensure_artifacts(
         if plan.artifacts.is_empty() && (want == Want::Artifacts || plan.proofs.is_empty()) {
             continue;
         }
+        if !plan.artifacts.is_empty() {
+            first_seen::refuse_republished(session, lock)?;
+        }
         let sources = session.sources(manifest)?;
         let quarantine = session.paths.quarantine();
         let work = fetch::fetch(&plan, &sources, &session.http, &session.store, &session.progress, &quarantine);
@@ -55,6 +59,9 @@ pub(super) fn ensure_artifacts(
         report.files += outcome.files;
         report.bytes += outcome.bytes;
         report.superseded += outcome.superseded.len();
+        if outcome.files > 0 {
+            first_seen::record(session, lock.pins().filter(|pin| pin.platform == *platform));
+        }
     }
     Ok(report)
 }

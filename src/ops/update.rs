@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::OpsError;
+use super::first_seen;
 use super::session::Session;
 use crate::base::clock;
 use crate::base::fs::write_atomically;
@@ -69,10 +70,15 @@ pub(super) fn finish(
     previous: Option<&Lockfile>,
     lock: &Lockfile,
 ) -> Result<UpdateOutcome, OpsError> {
+    first_seen::refuse_republished(session, lock)?;
+    lock::check_lockfile(lock).map_err(|reason| OpsError::Unreadable { reason })?;
     let changed = previous != Some(lock);
     let written = changed && mode == UpdateMode::Write;
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
+    }
+    if mode == UpdateMode::Write {
+        first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
     Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, gone: Vec::new() })

@@ -100,6 +100,21 @@ impl Registries {
         self.site.put(&format!("/npm/{name}"), document.to_string());
     }
 
+    /// Changes what the registry says of an npm package, and nothing that it serves.
+    pub fn edit_npm(&mut self, name: &str, edit: impl Fn(&mut Value)) {
+        let document = self.documents.get_mut(name).unwrap();
+        edit(document);
+        self.site.put(&format!("/npm/{name}"), document.to_string());
+    }
+
+    /// Changes what the index says of the files of a Python project, and nothing that it serves.
+    pub fn edit_page(&mut self, name: &str, edit: impl Fn(&mut Vec<Value>)) {
+        let files = self.pages.get_mut(name).unwrap();
+        edit(files);
+        let page = json!({ "meta": { "api-version": "1.1" }, "files": files });
+        self.site.put(&format!("/simple/{name}/"), page.to_string());
+    }
+
     /// Publishes a wheel.
     pub fn wheel(&mut self, wheel: &WheelBuilder) {
         let (bytes, file) = (wheel.build(), wheel.file_name());

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use chain::{BrokenLink, check_chain, verify_chain};
 pub use deb::{DebIdentity, read_identity};
 pub use error::{AptError, SolveError};
-pub use keep::{Kept, KeptSolution, Listing, Today, resolve_keeping};
+pub use keep::{Kept, KeptSolution, Listing, Standing, Today, resolve_keeping};
 pub use release::ReleaseError;
 pub use signature::{Keyring, SignatureError};
 

@@ -27,6 +27,7 @@ use crate::source::Source;
 use crate::store::Store;
 
 pub use error::PipError;
+pub use page::{ListedFile, fetch_files};
 
 use catalogue::Catalogue;
 use requirement::Asked;
