@@ -60,9 +60,7 @@ pub(super) struct GlobalArguments {
 pub(super) enum Format {
     Human,
     Json,
-    /// For a comment of a pull request; of commands that compare or judge
     Markdown,
-    /// For code scanning; of commands that judge
     Sarif,
 }
 

@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn a_line_makes_sense_alone() {
-        assert_eq!(findings_lines(&[finding()]), "error: oclock.toml:7: a | b is wrong [test-rule]\n    locked 1\n");
+        assert_eq!(findings_lines(&[finding()]), "error: oclock.toml:7: a | b is wrong\u{fffd} [test-rule]\n    locked 1\n");
     }
 
     #[test]
     fn a_table_cannot_be_broken_by_what_was_found() {
         let text = findings_markdown(&[finding()]);
         assert!(text.starts_with("1 finding, 1 of them against the policy\n"));
-        assert!(text.ends_with("| error | a \\| b is wrong | `test-rule` | `oclock.toml:7` |\n"), "{text}");
+        assert!(text.ends_with("| error | a \\| b is wrong\u{fffd} | `test-rule` | `oclock.toml:7` |\n"), "{text}");
     }
 }
