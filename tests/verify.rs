@@ -25,7 +25,8 @@ fn verify(project: &Project, more: &[&str]) -> Answer {
 fn findings(project: &Project, more: &[&str]) -> (i32, Vec<String>) {
     let answer = project.run(&[&["--quiet", "--format", "json", "verify"], more].concat());
     let outcome: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
-    let line = |finding: &Value| format!("{} {}", finding["rule"].as_str().unwrap(), finding["subject"].as_str().unwrap());
+    let line =
+        |finding: &Value| format!("{} {}", finding["rule"].as_str().unwrap(), finding["subject"].as_str().unwrap());
     (answer.code, outcome["findings"].as_array().unwrap().iter().map(line).collect())
 }
 
@@ -61,7 +62,14 @@ fn what_is_not_in_the_store_is_not_proven_unless_it_may_be_missing() {
     assert!(answer.stdout.contains("error: 10 locked artifacts are not in the store and not checked [not-checked]\n    missing  apt:apt 3.0.3\n"), "{}", answer.stdout);
     assert!(answer.stdout.ends_with("not proven\n"));
     let (code, found) = findings(&clone, &[]);
-    assert_eq!((code, &found[..]), (1, &["not-checked apt:debian-security/trixie-security", "not-checked apt:debian/trixie", "not-checked store"].map(str::to_owned)[..]));
+    assert_eq!(
+        (code, &found[..]),
+        (
+            1,
+            &["not-checked apt:debian-security/trixie-security", "not-checked apt:debian/trixie", "not-checked store"]
+                .map(str::to_owned)[..]
+        )
+    );
     let allowed = verify(&clone, &["--allow-missing"]);
     assert!(allowed.code == 0 && allowed.stdout.contains("warning: 10 locked artifacts"), "{allowed:?}");
     assert_eq!(clone.run(&["--quiet", "fetch"]).code, 0);
@@ -84,9 +92,15 @@ fn a_damaged_blob_is_not_to_be_trusted() {
 fn an_artifact_of_another_version_is_found_whatever_the_lock_calls_it() {
     let registries = Registries::serve();
     for (edits, rule) in [
-        (&[("\nversion = \"2.0.0\"", "\nversion = \"2.0.1\""), ("shout-2.0.0.tgz", "shout-2.0.1.tgz")][..], "artifact-identity npm:shout"),
+        (
+            &[("\nversion = \"2.0.0\"", "\nversion = \"2.0.1\""), ("shout-2.0.0.tgz", "shout-2.0.1.tgz")][..],
+            "artifact-identity npm:shout",
+        ),
         (&[("\nversion = \"3.1\"", "\nversion = \"3.2\""), ("sums-3.1-", "sums-3.2-")], "artifact-identity pip:sums"),
-        (&[("\nversion = \"2.10-3\"", "\nversion = \"2.10-4\""), ("hello_2.10-3_", "hello_2.10-4_")], "artifact-identity apt:hello"),
+        (
+            &[("\nversion = \"2.10-3\"", "\nversion = \"2.10-4\""), ("hello_2.10-3_", "hello_2.10-4_")],
+            "artifact-identity apt:hello",
+        ),
         (&[("source-package = \"hello\"", "source-package = \"hullo\"")], "artifact-identity apt:hello"),
     ] {
         let project = fetched(&registries);
@@ -107,7 +121,8 @@ fn a_pin_that_was_taken_out_is_missed_by_those_that_need_it() {
     for (name, rule) in [("pad-left", "npm:shout"), ("numbers", "pip:sums"), ("libhello", "apt:hello")] {
         let project = fetched(&registries);
         let lock = project.read("lockfile.toml");
-        let tables: Vec<&str> = lock.split_inclusive("\n\n").filter(|table| !table.contains(&format!("\nname = \"{name}\"\n"))).collect();
+        let tables: Vec<&str> =
+            lock.split_inclusive("\n\n").filter(|table| !table.contains(&format!("\nname = \"{name}\"\n"))).collect();
         assert!(tables.concat().len() < lock.len());
         project.write("lockfile.toml", tables.concat());
         let (code, found) = findings(&project, &[]);
@@ -119,21 +134,38 @@ fn a_pin_that_was_taken_out_is_missed_by_those_that_need_it() {
 fn the_registries_are_asked_what_they_say_today() {
     let mut registries = Registries::serve();
     let project = fetched(&registries);
-    registries.edit_npm("shout", |document| document["versions"]["2.0.0"]["deprecated"] = json!("use whisper\u{1b}[2J"));
+    registries
+        .edit_npm("shout", |document| document["versions"]["2.0.0"]["deprecated"] = json!("use whisper\u{1b}[2J"));
     registries.edit_page("numbers", |files| files[0]["yanked"] = json!("broken"));
     let answer = verify(&project, &["--online"]);
     assert_eq!(answer.code, 1);
-    assert!(answer.stdout.contains("warning: `npm:shout 2.0.0` is deprecated: use whisper\u{fffd}[2J [registry-deprecated]\n"), "{}", answer.stdout);
+    assert!(
+        answer
+            .stdout
+            .contains("warning: `npm:shout 2.0.0` is deprecated: use whisper\u{fffd}[2J [registry-deprecated]\n"),
+        "{}",
+        answer.stdout
+    );
     assert!(answer.stdout.contains("error: `pip:numbers 1.5` was yanked [registry-yanked]\n"), "{}", answer.stdout);
     assert_eq!(verify(&project, &[]).code, 0, "offline nobody is asked");
-    registries.edit_npm("shout", |document| document["versions"]["2.0.0"]["dist"]["integrity"] = json!(format!("sha512-{}==", "A".repeat(86))));
+    registries.edit_npm("shout", |document| {
+        document["versions"]["2.0.0"]["dist"]["integrity"] = json!(format!("sha512-{}==", "A".repeat(86)))
+    });
     registries.edit_npm("pad-left", |document| document["versions"] = json!({}));
     registries.edit_page("numbers", |files| files.clear());
     registries.edit_page("sums", |files| files[0]["hashes"]["sha256"] = json!("0".repeat(64)));
     registries.deb("libhello", "1.4-2+b1", "Priority: optional\n");
     registries.replace_deb("hello", "2.10-3", "2.10-4", "Depends: libhello (>= 1.2)\n");
     let (code, found) = findings(&project, &["--online"]);
-    let expected = ["registry-gone apt:hello", "registry-gone npm:pad-left", "registry-gone pip:numbers", "registry-other apt:libhello", "registry-other npm:shout", "registry-other pip:sums", "registry-deprecated npm:shout"];
+    let expected = [
+        "registry-gone apt:hello",
+        "registry-gone npm:pad-left",
+        "registry-gone pip:numbers",
+        "registry-other apt:libhello",
+        "registry-other npm:shout",
+        "registry-other pip:sums",
+        "registry-deprecated npm:shout",
+    ];
     assert_eq!((code, found), (4, expected.map(str::to_owned).to_vec()));
     assert_eq!(findings(&project, &["--online", "--offline"]).0, 1, "what cannot be asked is not proven");
 }
@@ -163,10 +195,17 @@ fn nothing_may_go_back_since_the_lockfile_before() {
     let later = project.read("lockfile.toml").replace("2024-03-01T00:00:00Z", "2024-03-02T00:00:00Z");
     project.write("before.toml", later.replacen(HELLO, &"0".repeat(64), 1));
     let (code, found) = findings(&project, &["--previous", "before.toml"]);
-    let expected = ["rollback-archive apt:debian-security/trixie-security", "rollback-archive apt:debian/trixie", "rollback-digest apt:hello"];
+    let expected = [
+        "rollback-archive apt:debian-security/trixie-security",
+        "rollback-archive apt:debian/trixie",
+        "rollback-digest apt:hello",
+    ];
     assert_eq!((code, found), (4, expected.map(str::to_owned).to_vec()));
     project.write("before.toml", "version = 7\n");
-    assert_eq!(findings(&project, &["--previous", "before.toml"]), (0, vec!["rollback-unreadable lockfile".to_owned()]));
+    assert_eq!(
+        findings(&project, &["--previous", "before.toml"]),
+        (0, vec!["rollback-unreadable lockfile".to_owned()])
+    );
     assert_eq!(verify(&project, &["--previous", "nothing.toml"]).code, 3);
     registries.npm("unrelated", "1.0.0", json!({}));
 }
@@ -213,9 +252,13 @@ fn a_republished_version_is_caught_in_every_ecosystem() {
         }
         let refused = project.run(&["--quiet", "update"]);
         assert_eq!((refused.code, refused.stdout.as_str()), (4, ""), "{refused:?}");
-        let first = format!("error: `{ecosystem}` has other bytes than when it was first seen\n  locked  sha256:");
+        let first = format!("error: `{ecosystem}` has other bytes than when it was first seen\n    locked  sha256:");
         assert!(refused.stderr.starts_with(&first), "{}", refused.stderr);
-        assert!(refused.stderr.contains("first on 20") && refused.stderr.contains("    seen  sha256:"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("first on 20") && refused.stderr.contains("    seen  sha256:"),
+            "{}",
+            refused.stderr
+        );
         assert_eq!(project.read("lockfile.toml"), lock);
         // A lock of someone who never saw the first one: the same ledger finds it when it is fetched or verified.
         let elsewhere = Project::locked(&registries);
@@ -225,7 +268,11 @@ fn a_republished_version_is_caught_in_every_ecosystem() {
         let rule = format!("ledger-republished {}", ecosystem.split(' ').next().unwrap());
         assert!(code == 4 && found.contains(&rule), "{found:?}");
         assert_eq!(elsewhere.run(&["--quiet", "fetch"]).code, 0);
-        assert_eq!(findings(&elsewhere, &[]), (0, Vec::new()), "whoever sees it for the first time has nothing to hold it against");
+        assert_eq!(
+            findings(&elsewhere, &[]),
+            (0, Vec::new()),
+            "whoever sees it for the first time has nothing to hold it against"
+        );
         let ledger = elsewhere.home().join(".local/share/oclock/ledger");
         let mine = project.home().join(".local/share/oclock/ledger");
         let merged = format!("{}{}", fs::read_to_string(&mine).unwrap(), fs::read_to_string(&ledger).unwrap());
@@ -246,7 +293,10 @@ fn a_ledger_can_be_named_and_a_torn_one_is_told() {
     project.write("own/ledger", &text[..text.len() - 20]);
     let mut command = project.command(&["--quiet", "verify"]);
     let torn = project.answer(command.env("OCLOCK_LEDGER", "own/ledger"));
-    assert!(torn.stdout.contains("warning: line 11 of the ledger `own/ledger` was torn off [ledger-unreadable]"), "{torn:?}");
+    assert!(
+        torn.stdout.contains("warning: line 11 of the ledger `own/ledger` was torn off [ledger-unreadable]"),
+        "{torn:?}"
+    );
     assert_eq!(torn.code, 0);
     let again = verify(&project, &["--ledger", "own/ledger"]);
     assert!(again.stdout.contains("10 known, 0 new"), "{again:?}");

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use uv_distribution_filename::WheelFilename;
 use uv_pep440::Version;
 
-use super::model::{ArchivePin, AptPin, PipPin};
+use super::model::{AptPin, ArchivePin, PipPin};
 use crate::model::{ArtifactPath, PackageName, PackageVersion};
 
 /// A project's wheel in its source: `project/filename`.
@@ -65,7 +65,9 @@ pub(super) fn wheel_flaw(pin: &PipPin) -> Option<String> {
     if !is_normal {
         return Some(format!("{name} is not a project's name in its normal form"));
     }
-    let Ok(wheel) = WheelFilename::from_str(file) else { return Some(format!("the file of {name} is no wheel's name")) };
+    let Ok(wheel) = WheelFilename::from_str(file) else {
+        return Some(format!("the file of {name} is no wheel's name"));
+    };
     if wheel.name.as_ref() != name.as_str() {
         return Some(format!("the file of {name} is one of {}", wheel.name));
     }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{
-    Artifact, Ecosystem, ImageReference, PackageName, PackageVersion, Platform, Sha256, SourceName,
-};
+use crate::model::{Artifact, Ecosystem, ImageReference, PackageName, PackageVersion, Platform, Sha256, SourceName};
 
 /// The format this program reads and writes. A change of bytes for the same lockfile raises it.
 pub const FORMAT_VERSION: u32 = 1;

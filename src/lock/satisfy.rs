@@ -60,6 +60,11 @@ pub enum Finding {
         /// The directory.
         directory: String,
     },
+    /// The manifest asks for a package, and its pin does not say so.
+    Unclaimed {
+        /// The pin.
+        pin: PinName,
+    },
     /// A package is pinned that the manifest leaves out by name.
     Omitted {
         /// The pin.
@@ -126,6 +131,9 @@ impl fmt::Display for Drift {
             Finding::Misplaced { pin, directory } => {
                 write!(formatter, "the lockfile lays {pin} into {directory}, which is not asked for")
             }
+            Finding::Unclaimed { pin } => {
+                write!(formatter, "the lockfile pins {pin} and does not say that it is asked for")
+            }
             Finding::Omitted { pin } => write!(formatter, "the lockfile pins {pin}, which is left out here"),
             Finding::OtherSource { pin, locked, bound } => {
                 write!(formatter, "the lockfile has {pin} from `{locked}`, and it is bound to `{bound}`")
@@ -160,6 +168,7 @@ impl Drift {
             Finding::Unasked { .. }
             | Finding::Orphan { .. }
             | Finding::Misplaced { .. }
+            | Finding::Unclaimed { .. }
             | Finding::Omitted { .. }
             | Finding::NoPlatform(_)
             | Finding::ExtraPlatform(_)
@@ -257,6 +266,8 @@ impl Drifts {
                     };
                     if !requirement.accepts(&pin.version) || !suite_fits {
                         self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() });
+                    } else {
+                        self.claimed(place, pin.view());
                     }
                 }
                 None => unpinned.push((place, requirement.name.clone())),
@@ -292,7 +303,7 @@ impl Drifts {
                 (Ok(requirement), Some(pin)) if requirement.package != pin.name => {
                     self.add(place, Some(platform), Finding::OtherPackage { pin: pin.view().into() });
                 }
-                (Ok(requirement), Some(pin)) if requirement.accepts(&pin.version) => {}
+                (Ok(requirement), Some(pin)) if requirement.accepts(&pin.version) => self.claimed(place, pin.view()),
                 (_, Some(pin)) => self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() }),
                 (requirement, None) => {
                     let name = requirement.map(|asked| asked.package).or_else(|_| PackageName::parse(name));
@@ -342,6 +353,7 @@ impl Drifts {
                         self.add(place, Some(platform), finding);
                     }
                 }
+                Some(pin) if !excused => self.claimed(place, pin.view()),
                 Some(_) | None => {}
             }
             asked.insert(requirement.name.to_string());
@@ -360,6 +372,13 @@ impl Drifts {
             if pin.required_by.iter().any(|by| by == MANIFEST) && !asked.contains(pin.name.as_str()) {
                 self.add(Place::Key("pip"), Some(platform), Finding::Unasked { pin: pin.view().into() });
             }
+        }
+    }
+
+    /// A pin that answers a requirement says that it does.
+    fn claimed(&mut self, place: Place, pin: PinView<'_>) {
+        if !pin.required_by.iter().any(|by| by == MANIFEST) {
+            self.add(place, Some(pin.platform), Finding::Unclaimed { pin: pin.into() });
         }
     }
 

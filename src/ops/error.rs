@@ -207,7 +207,11 @@ fn republished(findings: &[Finding]) -> String {
 fn evidence_of(findings: &[Finding]) -> Vec<String> {
     match findings {
         [one] => one.evidence.clone(),
-        _ => findings.iter().flat_map(|finding| std::iter::once(&finding.message).chain(&finding.evidence)).cloned().collect(),
+        _ => findings
+            .iter()
+            .flat_map(|finding| std::iter::once(&finding.message).chain(&finding.evidence))
+            .cloned()
+            .collect(),
     }
 }
 

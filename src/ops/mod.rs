@@ -27,5 +27,5 @@ pub use pruned::update_pruned;
 pub use render::render;
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
-pub use verify::{Asking, Check, Missing, Verdict, VerifyOptions, VerifyOutcome, verify};
 pub use update::{UpdateMode, UpdateOutcome, check, update};
+pub use verify::{Asking, Check, Missing, Verdict, VerifyOptions, VerifyOutcome, verify};

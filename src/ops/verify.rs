@@ -13,7 +13,7 @@ use crate::assemble::{ContextRequest, assemble};
 use crate::audit::ledger::{OTHER_SOURCE, REPUBLISHED};
 use crate::audit::proof::{
     ArtifactReport, CHAIN, CONTENT, IMAGE_CONTEXT, IMAGE_DAMAGED, LOCK_DRIFT, LOCK_SEAL, OFFLINE_RULES, ONLINE_RULES,
-    TODAY_YANKED, TodayRequest, UNREADABLE_BEFORE, check_archives, check_artifacts, check_base, check_requires,
+    SOURCE, TODAY_YANKED, TodayRequest, UNREADABLE_BEFORE, check_archives, check_artifacts, check_base, check_requires,
     check_rollback, check_today, means_distrust,
 };
 use crate::audit::{Finding, FindingPlace, Level, Rule, Waived, apply_waivers};
@@ -21,10 +21,11 @@ use crate::base::clock;
 use crate::base::explain::{Explain, Kind};
 use crate::base::text::{count, human_size, sanitize};
 use crate::image::{SealedImage, SealedLayer};
-use crate::lock::{self, ImagePin, Lockfile, parse_lockfile};
-use crate::manifest::ManifestFile;
-use crate::model::Platform;
+use crate::lock::{self, BasePin, ImagePin, Lockfile, parse_lockfile};
+use crate::manifest::{ManifestFile, SourceKind};
+use crate::model::{Ecosystem, Platform, SourceName};
 use crate::resolve::apt::{Keyring, read_keyrings};
+use crate::source::SourceError;
 use crate::store::Store;
 
 /// Who is asked beside the store.
@@ -105,6 +106,7 @@ pub fn verify(session: &Session, options: &VerifyOptions) -> Result<VerifyOutcom
     let (checks, findings) = (Vec::new(), Vec::new());
     let mut examiner = Examiner { session, file: &file, lock: &lock, missing, checks, findings };
     examiner.form();
+    examiner.sources();
     let report = examiner.artifacts();
     examiner.archives();
     examiner.before(options)?;
@@ -153,6 +155,14 @@ fn kept_flaw(image: &SealedImage, store: &Store) -> Option<String> {
     Some(format!("its layer `{}` has another size", damaged.origin))
 }
 
+fn kind_of(ecosystem: Ecosystem) -> SourceKind {
+    match ecosystem {
+        Ecosystem::Apt => SourceKind::Apt,
+        Ecosystem::Npm => SourceKind::Npm,
+        Ecosystem::Pip => SourceKind::Pip,
+    }
+}
+
 struct Examiner<'a> {
     session: &'a Session,
     file: &'a ManifestFile,
@@ -187,6 +197,27 @@ impl Examiner<'_> {
         self.say("lockfile", said);
     }
 
+    /// Every source of the lock is known here and speaks what its packages need. Which address it has is not looked at, and
+    /// clients that have no settings here are not asked.
+    fn sources(&mut self) {
+        let Ok(sources) = self.session.sources(&self.file.manifest) else { return };
+        let mut wanted: BTreeMap<&SourceName, SourceKind> = BTreeMap::new();
+        wanted.extend(self.lock.archives.iter().map(|archive| (&archive.source, SourceKind::Apt)));
+        wanted.extend(self.lock.pins().map(|pin| (&pin.artifact.source, kind_of(pin.ecosystem))));
+        if let BasePin::Image { source, .. } = &self.lock.base {
+            wanted.insert(source, SourceKind::Image);
+        }
+        for (name, kind) in wanted {
+            let message = match sources.get(name) {
+                Ok(source) if source.kind == kind => continue,
+                Ok(_) => format!("the source `{name}` does not speak what its packages need"),
+                Err(error @ SourceError::Unknown { .. }) => sanitize(&error.to_string()),
+                Err(_) => continue,
+            };
+            self.findings.push(Finding::new(&SOURCE, format!("source:{name}"), message));
+        }
+    }
+
     fn artifacts(&mut self) -> ArtifactReport {
         let mut report = check_artifacts(self.lock, &self.session.store, &self.session.progress);
         self.findings.append(&mut report.findings);
@@ -212,7 +243,7 @@ impl Examiner<'_> {
     }
 
     /// The keys of the sources that are known here; Debian's own for the others, which then vouch for nothing else.
-    fn keyrings(&mut self) -> BTreeMap<crate::model::SourceName, Keyring> {
+    fn keyrings(&mut self) -> BTreeMap<SourceName, Keyring> {
         let mut keyrings = BTreeMap::new();
         let Ok(sources) = self.session.sources(&self.file.manifest) else { return keyrings };
         for archive in &self.lock.archives {
@@ -302,13 +333,15 @@ impl Examiner<'_> {
                 let message = format!("the recorded image for {platform} was built from another context");
                 let evidence =
                     vec![format!("recorded  sha256:{}", pin.context), format!("     now  sha256:{}", context.digest())];
-                self.findings.push(Finding { evidence, ..Finding::new(&IMAGE_CONTEXT, format!("image:{platform}"), message) });
+                self.findings
+                    .push(Finding { evidence, ..Finding::new(&IMAGE_CONTEXT, format!("image:{platform}"), message) });
                 Ok("its context is another one")
             }
             Err(error) if error.kind() == Kind::Distrust => {
                 let evidence = error.evidence();
                 let message = sanitize(&error.to_string());
-                self.findings.push(Finding { evidence, ..Finding::new(&CONTENT, format!("image:{platform}"), message) });
+                self.findings
+                    .push(Finding { evidence, ..Finding::new(&CONTENT, format!("image:{platform}"), message) });
                 Ok("its context cannot be trusted")
             }
             Err(error) => Err(error.into()),
@@ -341,10 +374,13 @@ impl Examiner<'_> {
         let phase = self.session.progress.spinner("asking the registries");
         let found = self.session.block_on(check_today(&request));
         phase.finish(&count(found.len(), "finding"));
-        self.say("registries", match found.len() {
-            0 => "say what the lockfile says".to_owned(),
-            number => count(number, "finding"),
-        });
+        self.say(
+            "registries",
+            match found.len() {
+                0 => "say what the lockfile says".to_owned(),
+                number => count(number, "finding"),
+            },
+        );
         self.findings.extend(found);
         Ok(())
     }

@@ -80,7 +80,10 @@ mod tests {
 
     #[test]
     fn a_line_makes_sense_alone() {
-        assert_eq!(findings_lines(&[finding()]), "error: oclock.toml:7: a | b is wrong\u{fffd} [test-rule]\n    locked 1\n");
+        assert_eq!(
+            findings_lines(&[finding()]),
+            "error: oclock.toml:7: a | b is wrong\u{fffd} [test-rule]\n    locked 1\n"
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod human;
 mod proof;
 mod sarif;
 
-pub use proof::{proof_lines, proof_markdown};
 pub use findings::{findings_lines, findings_markdown};
+pub use proof::{proof_lines, proof_markdown};
 pub use sarif::findings_sarif;
 
 pub use human::{

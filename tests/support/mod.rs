@@ -1,7 +1,9 @@
 //! What several test programs share: registries on loopback, and the real binary in a project of its own.
 
+pub mod based;
 pub mod console;
 pub mod full_disk;
+pub mod mutations;
 pub mod project;
 pub mod registries;
 pub mod site;

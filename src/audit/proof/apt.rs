@@ -20,5 +20,10 @@ pub(super) fn look(pin: &AptPin, store: &Store) -> Result<Looked, Flaw> {
     }
     let plain = |name: String| name.split(':').next().unwrap_or_default().to_owned();
     let needs = found.needs.into_iter().map(|group| group.into_iter().map(plain).collect());
-    Ok((Facts { needs: needs.collect(), provides: found.provides.into_iter().map(plain).collect() }, Vec::new()))
+    let facts = Facts {
+        needs: needs.collect(),
+        mentions: found.mentions.into_iter().map(plain).collect(),
+        provides: found.provides.into_iter().map(plain).collect(),
+    };
+    Ok((facts, Vec::new()))
 }

@@ -1,6 +1,6 @@
 //! Every artifact of the store hashed again and looked into: is it what its pin says? On all cores, each file read as a stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +31,8 @@ pub struct ArtifactReport {
 pub struct Facts {
     /// Groups of names, one of each being needed.
     pub needs: Vec<Vec<String>>,
+    /// Every name that it mentions as something it could do with.
+    pub mentions: BTreeSet<String>,
     /// Further names that it answers to.
     pub provides: Vec<String>,
 }
@@ -165,7 +167,8 @@ impl ArtifactReport {
         let number = self.missing.len();
         let are = if number == 1 { "is" } else { "are" };
         let message = format!("{} {are} not in the store and not checked", count(number, "locked artifact"));
-        let mut evidence: Vec<String> = self.missing.iter().take(SHOWN).map(|label| format!("missing  {label}")).collect();
+        let mut evidence: Vec<String> =
+            self.missing.iter().take(SHOWN).map(|label| format!("missing  {label}")).collect();
         if number > SHOWN {
             evidence.push(format!("and {} more", number - SHOWN));
         }

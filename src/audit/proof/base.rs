@@ -21,7 +21,8 @@ pub fn check_base(base: &BasePin, store: &Store, missing: Level) -> Vec<Finding>
             && *index != manifest.digest
             && !lists(top, *platform, &manifest.digest)
         {
-            findings.push(broken(format!("the base's index does not have the locked manifest for {platform}"), Vec::new()));
+            findings
+                .push(broken(format!("the base's index does not have the locked manifest for {platform}"), Vec::new()));
         }
         findings.extend(looker.check_manifest(*platform, manifest));
     }
@@ -40,7 +41,8 @@ impl Looker<'_> {
             Err(StoreError::Missing { .. }) => return Err(self.unchecked(&format!("{what} of the base"), digest)),
             Err(error) => return Err(broken(format!("{what} of the base cannot be read: {error}"), Vec::new())),
         };
-        serde_json::from_slice(&bytes).map_err(|error| broken(format!("{what} of the base is no JSON: {error}"), Vec::new()))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| broken(format!("{what} of the base is no JSON: {error}"), Vec::new()))
     }
 
     fn unchecked(&self, what: &str, digest: &Sha256) -> Finding {
@@ -77,6 +79,8 @@ impl Looker<'_> {
                 let listed = config.pointer("/rootfs/diff_ids").and_then(Value::as_array).into_iter().flatten();
                 let found = joined(listed.map(|id| id.as_str().unwrap_or_default().to_owned()));
                 differ("list of diff_ids", joined(pin.layers.iter().map(|layer| layer.diff_id.prefixed())), found);
+                let text = |key: &str| config.get(key).and_then(Value::as_str).unwrap_or_default();
+                differ("platform", platform.to_string(), format!("{}/{}", text("os"), text("architecture")));
             }
         }
         for layer in &pin.layers {

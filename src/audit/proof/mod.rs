@@ -68,6 +68,22 @@ pub static REQUIRES: Rule = Rule {
     help: "A pin was taken out of the lockfile, or moved: run `oclock update`.",
 };
 
+/// A pin that names others as its requirers than those who are.
+pub static REQUIRED_BY: Rule = Rule {
+    id: "required-by-wrong",
+    level: Level::Error,
+    title: "a pin whose `required-by` is not what its neighbours say",
+    help: "A pin was slipped in or its reason was changed by hand: run `oclock update`.",
+};
+
+/// A source that is not known here, or of another kind.
+pub static SOURCE: Rule = Rule {
+    id: "source-unknown",
+    level: Level::Error,
+    title: "a source that is not known here, or that speaks another protocol than its packages need",
+    help: "Name it in `[sources]` if it is meant; otherwise the lockfile was changed by hand.",
+};
+
 /// A file that is not in the store.
 pub static UNCHECKED: Rule = Rule {
     id: "not-checked",
@@ -181,7 +197,7 @@ pub static IMAGE_DAMAGED: Rule = Rule {
 };
 
 /// What is looked for offline.
-pub static OFFLINE_RULES: [&Rule; 18] = [
+pub static OFFLINE_RULES: [&Rule; 20] = [
     &LOCK_DRIFT,
     &LOCK_SEAL,
     &IMAGE_CONTEXT,
@@ -192,6 +208,8 @@ pub static OFFLINE_RULES: [&Rule; 18] = [
     &SCRIPTS,
     &TAGS,
     &REQUIRES,
+    &REQUIRED_BY,
+    &SOURCE,
     &UNCHECKED,
     &CHAIN,
     &REHASHED,
@@ -207,7 +225,17 @@ pub static ONLINE_RULES: [&Rule; 5] = [&TODAY_OTHER, &TODAY_GONE, &TODAY_YANKED,
 
 /// The rules whose findings mean that something is not to be trusted, rather than merely not in order.
 pub fn means_distrust(rule: &Rule) -> bool {
-    [&DAMAGED, &IDENTITY, &CONTENT, &SCRIPTS, &CHAIN, &REHASHED, &IMAGE_DAMAGED, &TODAY_OTHER, &super::ledger::REPUBLISHED]
-        .iter()
-        .any(|known| known.id == rule.id)
+    [
+        &DAMAGED,
+        &IDENTITY,
+        &CONTENT,
+        &SCRIPTS,
+        &CHAIN,
+        &REHASHED,
+        &IMAGE_DAMAGED,
+        &TODAY_OTHER,
+        &super::ledger::REPUBLISHED,
+    ]
+    .iter()
+    .any(|known| known.id == rule.id)
 }

@@ -30,7 +30,9 @@ pub(super) fn look(pin: &NpmPin, store: &Store) -> Result<Looked, Flaw> {
     let optional = names(&facts.manifest, "optionalDependencies");
     let needs = names(&facts.manifest, "dependencies").into_iter().filter(|name| !optional.contains(name));
     let needs = needs.filter(|name| !facts.bundled.contains(name)).map(|name| vec![name]);
-    Ok((Facts { needs: needs.collect(), provides: Vec::new() }, Vec::new()))
+    let mentions = ["dependencies", "optionalDependencies", "peerDependencies"];
+    let mentions = mentions.iter().flat_map(|key| names(&facts.manifest, key)).collect();
+    Ok((Facts { needs: needs.collect(), mentions, provides: Vec::new() }, Vec::new()))
 }
 
 fn names(manifest: &Value, key: &str) -> Vec<String> {

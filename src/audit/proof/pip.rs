@@ -13,11 +13,13 @@ use crate::store::Store;
 
 pub(super) fn look(pin: &PipPin, store: &Store) -> Result<Looked, Flaw> {
     let facts = verify_wheel(pin, store).map_err(flaw)?;
-    let unconditional = facts.requires.iter().filter_map(|text| {
-        let requirement = parse_pip_requirement(text).ok()?;
-        requirement.marker.contents().is_none().then(|| vec![requirement.name.to_string()])
-    });
-    let facts_of = Facts { needs: unconditional.collect(), provides: Vec::new() };
+    let requires: Vec<_> = facts.requires.iter().filter_map(|text| parse_pip_requirement(text).ok()).collect();
+    let unconditional = requires.iter().filter(|requirement| requirement.marker.contents().is_none());
+    let facts_of = Facts {
+        needs: unconditional.map(|requirement| vec![requirement.name.to_string()]).collect(),
+        mentions: requires.iter().map(|requirement| requirement.name.to_string()).collect(),
+        provides: Vec::new(),
+    };
     let (named, said) = (expand(&pin.tags), facts.tags.iter().cloned().collect::<BTreeSet<String>>());
     if said.is_empty() || named == said {
         return Ok((facts_of, Vec::new()));

@@ -20,7 +20,8 @@ pub fn check_rollback(before: &Lockfile, lock: &Lockfile) -> Vec<Finding> {
         let Some(digest) = known.get(&(pin.ecosystem, pin.name, pin.version, file)) else { continue };
         if *digest != pin.artifact.sha256 {
             let message = format!("`{}` has other bytes than in the lockfile before", label(&pin));
-            let evidence = vec![format!("  before  sha256:{digest}"), format!("  locked  sha256:{}", pin.artifact.sha256)];
+            let evidence =
+                vec![format!("  before  sha256:{digest}"), format!("  locked  sha256:{}", pin.artifact.sha256)];
             findings.push(Finding { evidence, ..Finding::new(&REHASHED, subject(&pin), message) });
         }
     }

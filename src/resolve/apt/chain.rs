@@ -59,7 +59,8 @@ pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNam
         }
     }
     open.retain(|suite, _| !failed.contains(suite));
-    broken.extend(open.values().flatten().map(|pin| unlisted(pin, "the lock names no archive for its source and suite")));
+    broken
+        .extend(open.values().flatten().map(|pin| unlisted(pin, "the lock names no archive for its source and suite")));
     broken
 }
 
@@ -89,6 +90,9 @@ fn verify_archive(
     let release = Release::parse(&verified.text).map_err(refused)?;
     release.check_suite(&archive.suite).map_err(refused)?;
     let differs = |why| AptError::OtherArchive { name: name.clone(), path: path.clone(), why };
+    if bytes.len() as u64 != archive.in_release.size {
+        return Err(differs("it has another size than the lock says"));
+    }
     if release.date != archive.date {
         return Err(differs("its Date is not the one in the lock"));
     }

@@ -45,6 +45,8 @@ pub struct DebIdentity {
     pub source: (String, String),
     /// The names that each group of Pre-Depends and Depends names.
     pub needs: Vec<Vec<String>>,
+    /// All names in Pre-Depends, Depends and Recommends.
+    pub mentions: Vec<String>,
     /// The names it provides.
     pub provides: Vec<String>,
 }
@@ -65,12 +67,14 @@ pub fn read_identity(file: &mut (impl Read + Seek + Send)) -> std::io::Result<De
     let (source, source_version) = super::pins::source_of(&said);
     let groups = |field| relation::groups(field, architecture).into_iter();
     let needs = [said.pre_depends(), said.depends()].into_iter().flat_map(groups);
+    let mentions = [said.pre_depends(), said.depends(), said.recommends()].into_iter().flat_map(groups).flatten();
     Ok(DebIdentity {
         name: said.package().to_owned(),
         version: said.version().to_owned(),
         architecture: architecture.to_owned(),
         source: (source.to_owned(), source_version.to_owned()),
         needs: needs.map(|group| group.iter().map(|relation| relation.name.to_owned()).collect()).collect(),
+        mentions: mentions.map(|relation| relation.name.to_owned()).collect(),
         provides: groups(said.provides()).flatten().map(|relation| relation.name.to_owned()).collect(),
     })
 }
