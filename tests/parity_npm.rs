@@ -137,7 +137,8 @@ async fn lay_out(section: &NpmSection, registry: &str, store: &Path, tar: &Path)
     let source = source(registry);
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let store = Store::open(store).unwrap();
-    let request = NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: NODE, previous: &[] };
+    let request =
+        NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: NODE, previous: &[], keep: None };
     let started = std::time::Instant::now();
     let pins = resolve(&request, &[&source], &http, &store, &Progress::hidden()).await.unwrap();
     println!("resolved in {:.1} s", started.elapsed().as_secs_f64());
@@ -196,7 +197,13 @@ async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> 
         _ => drop(section.projects.insert("/g/lib".into(), wishes.clone())),
     }
     let http = HttpClient::new(HttpOptions::default()).unwrap();
-    let request = NpmRequest { platform: Platform::LINUX_AMD64, section: &section, node_version: NODE, previous: &[] };
+    let request = NpmRequest {
+        platform: Platform::LINUX_AMD64,
+        section: &section,
+        node_version: NODE,
+        previous: &[],
+        keep: None,
+    };
     match plan(&request, &[&source], &http).await {
         Ok(places) => places
             .into_iter()

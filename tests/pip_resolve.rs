@@ -36,7 +36,8 @@ fn section(packages: &[&str], constraints: &[&str]) -> PipSection {
 }
 
 async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result<Vec<PipPin>, PipError> {
-    let request = PipRequest { platform: Platform::LINUX_AMD64, section, python_version: "3.13.5", glibc: (2, 41) };
+    let request =
+        PipRequest { platform: Platform::LINUX_AMD64, section, python_version: "3.13.5", glibc: (2, 41), keep: None };
     let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
     can_be_spawned(resolve(&request, sources, &http, store, &Progress::hidden())).await
 }

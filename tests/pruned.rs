@@ -227,8 +227,8 @@ fn deb(control: &str) -> Vec<u8> {
 }
 
 /// A package without dependencies as a registry has it: its document and its tarball.
-fn npm_package(name: &str, registry: &str) -> (String, Vec<u8>) {
-    let about = format!(r#"{{"name":"{name}","version":"1.0.0"}}"#);
+fn npm_package(name: &str, version: &str, registry: &str) -> (String, Vec<u8>) {
+    let about = format!(r#"{{"name":"{name}","version":"{version}"}}"#);
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut header = tar::Header::new_gnu();
     header.set_size(about.len() as u64);
@@ -242,11 +242,11 @@ fn npm_package(name: &str, registry: &str) -> (String, Vec<u8>) {
     );
     let document = serde_json::json!({
         "name": name,
-        "dist-tags": { "latest": "1.0.0" },
-        "versions": { "1.0.0": {
+        "dist-tags": { "latest": version },
+        "versions": { version: {
             "name": name,
-            "version": "1.0.0",
-            "dist": { "tarball": format!("{registry}{name}/-/{name}-1.0.0.tgz"), "integrity": format!("sha512-{integrity}") },
+            "version": version,
+            "dist": { "tarball": format!("{registry}{name}/-/{name}-{version}.tgz"), "integrity": format!("sha512-{integrity}") },
         } },
     });
     (document.to_string(), tarball)
@@ -403,7 +403,7 @@ fn a_source_that_fails_is_not_taken_for_one_that_dropped_the_file() {
 }
 
 #[test]
-fn an_npm_package_that_is_gone_is_named_and_nothing_moves() {
+fn an_npm_package_that_is_gone_moves_where_another_version_answers() {
     let bench = Bench::new(&["tool"]);
     bench.publish(WEEK, &[BASE, ("tool", "1", "")]);
     let manifest = bench.directory.path().join("oclock.toml");
@@ -411,7 +411,7 @@ fn an_npm_package_that_is_gone_is_named_and_nothing_moves() {
     let registry = format!("{}npm/", text.split('"').find_map(|word| word.strip_suffix("debian/")).unwrap());
     let asked = "[npm]\nnode = \"20.19.2\"\n\n[npm.packages]\nleft = \"1\"\n";
     fs::write(&manifest, format!("{text}\n{asked}\n[sources.npm]\nkind = \"npm\"\nurl = \"{registry}\"\n")).unwrap();
-    let (document, tarball) = npm_package("left", &registry);
+    let (document, tarball) = npm_package("left", "1.0.0", &registry);
     let files = |change: &dyn Fn(&mut Files)| change(&mut bench.shelf.lock().unwrap().files);
     files(&|files| {
         files.insert("/npm/left".into(), document.clone().into());
@@ -421,9 +421,19 @@ fn an_npm_package_that_is_gone_is_named_and_nothing_moves() {
     assert_eq!(bench.answer(&["update", "--pruned"]), "3 pins, nothing changed\n");
     files(&|files| drop(files.remove("/npm/left/-/left-1.0.0.tgz").unwrap()));
     let outcome = bench.run(&["update", "--pruned"]);
-    assert_eq!((outcome.code, bench.lock_text()), (3, before), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("gone  npm:left 1.0.0  from npm\n"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("hint: run `oclock update`"), "{}", outcome.stderr);
+    assert_eq!((outcome.code, bench.lock_text()), (3, before.clone()), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("error: no version of `left` answers `1`\n"), "{}", outcome.stderr);
+    let (newer, tarball) = npm_package("left", "1.1.0", &registry);
+    let mut merged: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let newer: serde_json::Value = serde_json::from_str(&newer).unwrap();
+    merged["versions"]["1.1.0"] = newer["versions"]["1.1.0"].clone();
+    files(&|files| {
+        files.insert("/npm/left".into(), merged.to_string().into());
+        files.insert("/npm/left/-/left-1.1.0.tgz".into(), tarball.clone());
+    });
+    let answer = bench.answer(&["update", "--pruned"]);
+    assert!(answer.starts_with("npm:left 1.0.0 -> 1.1.0"), "{answer}");
+    assert_eq!(bench.lock().apt, parse_lockfile(&before, "before").unwrap().apt);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// List what the lockfile pins
     List,
+    /// Say why a pin is there: the chains from what is asked for down to it
+    Why(WhyArguments),
     /// Print the rendered Containerfile
     Render(PlatformArguments),
     /// Print the digest of the build context, or write the context to a directory
@@ -112,6 +114,7 @@ impl Command {
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
+            | Self::Why(_)
             | Self::Render(_)
             | Self::Context(_)
             | Self::Info
@@ -130,9 +133,18 @@ pub(super) struct InitArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateArguments {
+    /// What moves, with what it forces: npm:NAME, pip:NAME, apt:NAME or base. Everything when not given
+    #[arg(value_name = "WHAT")]
+    pub what: Vec<String>,
     /// Ask offline whether the lockfile answers the manifest; change nothing
-    #[arg(long, conflicts_with_all = ["dry_run", "exit_code", "pruned"])]
+    #[arg(long, conflicts_with_all = ["what", "dry_run", "exit_code", "pruned", "minimal", "precise"])]
     pub check: bool,
+    /// Move only what a change of the manifest forces
+    #[arg(long, conflicts_with = "what")]
+    pub minimal: bool,
+    /// The version that the one WHAT moves to
+    #[arg(long, value_name = "VERSION", requires = "what", conflicts_with = "pruned")]
+    pub precise: Option<crate::model::PackageVersion>,
     /// Move only the pins that no source has any more, and what they force
     #[arg(long)]
     pub pruned: bool,
@@ -142,6 +154,13 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArguments {
+    /// The pin: npm:NAME, pip:NAME, apt:NAME or base
+    #[arg(value_name = "WHAT")]
+    pub what: String,
 }
 
 #[derive(Debug, Args)]

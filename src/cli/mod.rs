@@ -4,7 +4,9 @@
 
 mod args;
 mod failure;
+mod update;
 mod verify;
+mod why;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -15,8 +17,7 @@ use clap::Parser;
 
 pub use args::Arguments;
 use args::{
-    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand,
-    UpdateArguments, When,
+    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand, When,
 };
 use failure::Colour;
 
@@ -29,7 +30,7 @@ use crate::base::progress::{Progress, ProgressMode};
 use crate::engine::EngineChoice;
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    UpdateMode, WantDigest,
+    WantDigest,
 };
 use crate::report;
 
@@ -91,12 +92,13 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
     let session = open(global, environment)?;
     match &arguments.command {
         Command::Init(init) => run_init(global.format, init),
-        Command::Update(update) => run_update(&session, global.format, update),
+        Command::Update(update) => update::run(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
         Command::List => {
             let outcome = ops::list(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
         }
+        Command::Why(what) => why::run(&session, global.format, what),
         Command::Render(platform) => Ok(Answer::yes(ops::render(&session, platform.platform)?)),
         Command::Context(context) => run_context(&session, global.format, context),
         Command::Info => {
@@ -123,17 +125,6 @@ fn check_format(format: Format, command: &Command) -> Result<(), OpsError> {
 
 fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
     Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
-}
-
-fn run_update(session: &Session, format: Format, update: &UpdateArguments) -> Result<Answer, OpsError> {
-    if update.check {
-        ops::check(session)?;
-        return Ok(Answer::yes(String::new()));
-    }
-    let mode = if update.dry_run { UpdateMode::DryRun } else { UpdateMode::Write };
-    let outcome = if update.pruned { ops::update_pruned(session, mode) } else { ops::update(session, mode) }?;
-    let text = written(format, &outcome, report::update_lines);
-    if update.exit_code && outcome.changed { Ok(Answer::no(text)) } else { Ok(Answer::yes(text)) }
 }
 
 fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Result<Answer, OpsError> {

@@ -8,6 +8,7 @@ mod diff;
 mod error;
 mod fingerprint;
 mod form;
+mod keep;
 mod model;
 mod read;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use diff::{Direction, LockDiff, PinChange, PinDiff, PinSide, diff};
 pub use error::LockError;
 pub use fingerprint::fingerprints;
 pub use form::{is_npm_path, wheel_path};
+pub use keep::Keep;
 pub use model::*;
 pub use read::parse_lockfile;
 pub use satisfy::{Drift, Finding, PinName, check};

@@ -131,8 +131,25 @@ pub enum OpsError {
         /// What to do instead.
         hint: &'static str,
     },
-    /// Pins that no source has any more, which cannot be moved alone.
-    #[error("pins that no source has any more cannot be moved alone")]
+    /// A word that names no package.
+    #[error("`{}` names no package", sanitize(text))]
+    What {
+        /// The word.
+        text: String,
+    },
+    /// A package that is not there.
+    #[error("neither the lockfile nor the manifest has `{}`", sanitize(text))]
+    UnknownWhat {
+        /// The package.
+        text: String,
+        /// One that is there, and may be meant.
+        nearest: Option<String>,
+    },
+    /// `--precise` for more or less than one package.
+    #[error("`--precise` is for exactly one package")]
+    Precise,
+    /// Pins that shall move, and cannot without the others.
+    #[error("what shall move cannot be moved alone")]
     CannotMove {
         /// Which and why, one a line.
         reasons: Vec<String>,
@@ -319,6 +336,10 @@ impl Explain for OpsError {
             }
             Self::Drifted { .. } => one("run `oclock update`"),
             Self::CannotMove { .. } => one("run `oclock update`, which chooses every version again"),
+            Self::Precise => one("name one `npm:NAME`, `pip:NAME` or `apt:NAME`; a base is chosen in `[image] base`"),
+            Self::What { .. } => one("write `npm:NAME`, `pip:NAME`, `apt:NAME` or `base`"),
+            Self::UnknownWhat { nearest: Some(near), .. } => vec![format!("did you mean `{}`?", sanitize(near))],
+            Self::UnknownWhat { nearest: None, .. } => one("`oclock list` shows what is locked"),
             Self::Exists { .. } => one("name another directory"),
             Self::OtherSeal { .. } => {
                 one("use the oclock that wrote the lockfile, or run `oclock update` to move to this one")

@@ -1,29 +1,66 @@
 //! `oclock update`: choose versions, hash everything, write lockfile.toml.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::OpsError;
 use super::first_seen;
+use super::pruned;
+use super::selective::Selective;
 use super::session::Session;
+use super::what::{Moving, What};
 use crate::base::clock;
 use crate::base::fs::write_atomically;
 use crate::image;
 use crate::lock::{
-    self, AptPin, ArchivePin, BasePin, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, pinned_upstream,
-    render_lockfile,
+    self, AptPin, ArchivePin, BasePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints,
+    pinned_upstream, render_lockfile,
 };
 use crate::manifest::{BaseRequest, Manifest};
-use crate::model::Platform;
+use crate::model::{Ecosystem, PackageVersion, Platform};
 use crate::resolve::{apt, npm, pip};
 use crate::source::{Source, Sources};
 
 /// What `update` does with its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UpdateMode {
     /// Write the lockfile.
+    #[default]
     Write,
     /// Only say what would change.
     DryRun,
+}
+
+/// Which pins `update` moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All that have something newer.
+    #[default]
+    Everything,
+    /// These and what they force; none of them is what the manifest alone forces.
+    Only(Vec<What>),
+}
+
+/// Whether pins that no source has any more move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pruned {
+    /// They stay, and are an error where they are in the way.
+    #[default]
+    Stay,
+    /// They move, beside what else shall; nothing else does where everything would.
+    Move,
+}
+
+/// What is asked of `update`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateOptions {
+    /// What is done with the answer.
+    pub mode: UpdateMode,
+    /// Which pins move.
+    pub scope: Scope,
+    /// The version that the one package named shall have.
+    pub precise: Option<PackageVersion>,
+    /// What becomes of pins that no source has any more.
+    pub pruned: Pruned,
 }
 
 /// What `update` chose.
@@ -37,7 +74,7 @@ pub struct UpdateOutcome {
     pub pins: usize,
     /// What differs from the lockfile that was there; empty when there was none.
     pub diff: LockDiff,
-    /// `ecosystem:name version` of the pins that no source had any more; only ever asked by [`update_pruned`](super::update_pruned).
+    /// `ecosystem:name version` of the pins that no source had any more; only ever asked for [`Pruned::Move`].
     pub gone: Vec<String>,
 }
 
@@ -51,17 +88,56 @@ pub fn check(session: &Session) -> Result<(), OpsError> {
     if drifts.is_empty() { Ok(()) } else { Err(OpsError::drifted(&file, drifts)) }
 }
 
-/// Resolves every requirement and writes the lockfile when it changed.
+/// Chooses versions and writes the lockfile when it changed.
 ///
 /// # Errors
-/// When a source cannot be reached, a requirement has no solution, or something is not to be trusted.
-pub fn update(session: &Session, mode: UpdateMode) -> Result<UpdateOutcome, OpsError> {
+/// When a source cannot be reached, a requirement has no solution, or something is not to be trusted; when what is named
+/// is not there, or cannot be moved alone.
+pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
+    if options.scope != Scope::Everything || options.pruned == Pruned::Move {
+        return update_some(session, options);
+    }
     let file = session.manifest()?;
     let previous = session.lock_if_present()?;
     let sources = session.sources(&file.manifest)?;
     let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, mode, previous.as_ref(), &lock)
+    finish(session, options.mode, previous.as_ref(), &lock)
+}
+
+fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
+    let file = session.manifest()?;
+    let manifest = &file.manifest;
+    let previous = session.lock()?;
+    let drifts = lock::check(manifest, &previous);
+    if let (Scope::Only(what), Some(_)) = (&options.scope, &options.precise)
+        && !matches!(what[..], [What::Package { .. }])
+    {
+        return Err(OpsError::Precise);
+    }
+    let mut moving = match &options.scope {
+        Scope::Everything if !drifts.is_empty() => return Err(OpsError::drifted(&file, drifts)),
+        Scope::Everything => Moving::default(),
+        Scope::Only(what) => Moving::named(what, manifest, &previous)?,
+    };
+    let sources = session.sources(manifest)?;
+    let mut surveys = Vec::new();
+    let mut failures = Vec::new();
+    if options.pruned == Pruned::Move {
+        surveys = session.block_on(pruned::surveys(session, manifest, &sources, &previous))?;
+        failures = session.block_on(pruned::find_gone(session, &sources, &previous, &surveys))?;
+    }
+    let mut gone: BTreeMap<Ecosystem, BTreeSet<_>> = BTreeMap::new();
+    for pin in previous.pins().filter(|pin| failures.iter().any(|failure| failure.artifact == *pin.artifact)) {
+        gone.entry(pin.ecosystem).or_default().insert((pin.name.clone(), pin.version.clone()));
+        moving.add(pin.ecosystem, pin.name.clone());
+    }
+    let precise = options.precise.as_ref();
+    let (lock, sources) = (&previous, &sources);
+    let selective = Selective { session, manifest, sources, lock, moving, precise, gone, surveys, drifts };
+    let lock = settle(session.block_on(selective.run())?, Some(&previous));
+    let outcome = finish(session, options.mode, Some(&previous), &lock)?;
+    Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
 }
 
 pub(super) fn finish(
@@ -107,10 +183,9 @@ async fn resolve(
         lock.archives.extend(archives);
         lock.apt.extend(apt);
         let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
-        let (npm, pip) = tokio::join!(
-            resolve_npm(session, manifest, sources, *platform, &lock.apt, previous_npm),
-            resolve_pip(session, manifest, sources, *platform, &lock.apt),
-        );
+        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt };
+        let (npm, pip) =
+            tokio::join!(resolve_npm(session, target, previous_npm, None), resolve_pip(session, target, None),);
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
@@ -134,7 +209,7 @@ pub(super) fn merged(mut archives: Vec<ArchivePin>) -> Vec<ArchivePin> {
     archives
 }
 
-fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
+pub(super) fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
     match &manifest.image.base {
         BaseRequest::Debian { suite } => Ok(BasePin::Debian { suite: suite.clone() }),
         BaseRequest::Image(_) => Err(OpsError::Unsupported {
@@ -144,7 +219,7 @@ fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
     }
 }
 
-async fn resolve_apt(
+pub(super) async fn resolve_apt(
     session: &Session,
     manifest: &Manifest,
     sources: &Sources,
@@ -175,14 +250,23 @@ pub(super) fn apt_request(manifest: &Manifest, platform: Platform) -> Option<apt
     })
 }
 
-async fn resolve_npm(
+/// What npm and Python packages are chosen for.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) sources: &'a Sources,
+    pub(super) platform: Platform,
+    /// Debian packages, which say the versions of Node, Python and the C library.
+    pub(super) apt: &'a [AptPin],
+}
+
+pub(super) async fn resolve_npm(
     session: &Session,
-    manifest: &Manifest,
-    sources: &Sources,
-    platform: Platform,
-    apt: &[AptPin],
+    target: Target<'_>,
     previous: &[NpmPin],
+    keep: Option<Keep<'_, NpmPin>>,
 ) -> Result<Vec<NpmPin>, OpsError> {
+    let Target { manifest, sources, platform, apt } = target;
     if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
         return Ok(Vec::new());
     }
@@ -191,20 +275,19 @@ async fn resolve_npm(
     )?;
     let registries = sources.npm()?;
     let registries: Vec<&Source> = registries.iter().collect();
-    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous };
+    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous, keep };
     let phase = session.progress.spinner("resolving npm");
     let pins = npm::resolve(&request, &registries, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
     Ok(pins)
 }
 
-async fn resolve_pip(
+pub(super) async fn resolve_pip(
     session: &Session,
-    manifest: &Manifest,
-    sources: &Sources,
-    platform: Platform,
-    apt: &[AptPin],
+    target: Target<'_>,
+    keep: Option<Keep<'_, PipPin>>,
 ) -> Result<Vec<PipPin>, OpsError> {
+    let Target { manifest, sources, platform, apt } = target;
     if manifest.pip.packages.is_empty() {
         return Ok(Vec::new());
     }
@@ -213,8 +296,8 @@ async fn resolve_pip(
     )?;
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
-    let request =
-        pip::PipRequest { platform, section: &manifest.pip, python_version: &python, glibc: glibc(apt, platform) };
+    let (section, glibc) = (&manifest.pip, glibc(apt, platform));
+    let request = pip::PipRequest { platform, section, python_version: &python, glibc, keep };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));

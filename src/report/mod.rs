@@ -4,6 +4,7 @@ mod findings;
 mod human;
 mod proof;
 mod sarif;
+mod why;
 
 pub use findings::{findings_lines, findings_markdown};
 pub use proof::{proof_lines, proof_markdown};
@@ -13,6 +14,7 @@ pub use human::{
     build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
     verify_lines,
 };
+pub use why::why_lines;
 
 /// An outcome as one line of JSON.
 pub fn json(outcome: &impl serde::Serialize) -> String {

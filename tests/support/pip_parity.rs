@@ -65,8 +65,13 @@ pub fn section(request: &[&str]) -> PipSection {
 
 pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) -> Result<Vec<PipPin>, PipError> {
     let section = section(request);
-    let request =
-        PipRequest { platform: Platform::LINUX_AMD64, section: &section, python_version: PYTHON, glibc: (2, 41) };
+    let request = PipRequest {
+        platform: Platform::LINUX_AMD64,
+        section: &section,
+        python_version: PYTHON,
+        glibc: (2, 41),
+        keep: None,
+    };
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let source = index();
     runtime.block_on(async {

@@ -78,6 +78,12 @@ impl Registries {
         self.sign();
     }
 
+    /// Publishes a version in place of another, whose file stays for a while, as it does on mirrors.
+    pub fn supersede_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
+        self.packages.remove(&format!("{name} {old}"));
+        self.deb(name, new, fields);
+    }
+
     /// Publishes a version in place of another, which is dropped as a mirror drops what is superseded.
     pub fn replace_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
         self.packages.remove(&format!("{name} {old}"));

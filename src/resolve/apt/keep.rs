@@ -16,7 +16,7 @@ use super::universe::{IndexText, Origin, Universe, VersionId};
 use super::{AptRequest, Question, deb, solve};
 use crate::base::http::HttpClient;
 use crate::lock::{AptPin, ArchivePin, ESSENTIAL};
-use crate::model::PackageName;
+use crate::model::{PackageName, PackageVersion};
 use crate::source::Source;
 use crate::store::Store;
 
@@ -53,8 +53,10 @@ pub enum Standing {
 pub struct Kept<'a> {
     /// The pins of the lock for the platform asked for.
     pub pins: &'a [&'a AptPin],
-    /// Those of them that must move, by name.
-    pub gone: &'a BTreeSet<PackageName>,
+    /// Those of them that shall move, by name.
+    pub moving: &'a BTreeSet<PackageName>,
+    /// The version that what moves shall have, where it is one package and one version is asked for.
+    pub precise: Option<&'a PackageVersion>,
     /// The archives of the lock.
     pub archives: &'a [ArchivePin],
 }
@@ -160,7 +162,8 @@ pub async fn resolve_keeping(
     let keeping = Keeping {
         question: Question::new(request),
         pins: kept.pins.iter().map(|pin| (*pin).clone()).collect(),
-        gone: kept.gone.clone(),
+        moving: kept.moving.clone(),
+        precise: kept.precise.cloned(),
         archives: kept.archives.to_vec(),
         today: today.clone(),
         store: store.clone(),
@@ -172,7 +175,8 @@ pub async fn resolve_keeping(
 struct Keeping {
     question: Question,
     pins: Vec<AptPin>,
-    gone: BTreeSet<PackageName>,
+    moving: BTreeSet<PackageName>,
+    precise: Option<PackageVersion>,
     archives: Vec<ArchivePin>,
     today: Today,
     store: Store,
@@ -201,7 +205,7 @@ type Holds<'p> = BTreeMap<&'p str, Hold>;
 
 impl Keeping {
     fn answer(&self) -> Result<KeptSolution, AptError> {
-        let kept: Vec<&AptPin> = self.pins.iter().filter(|pin| !self.gone.contains(&pin.name)).collect();
+        let kept: Vec<&AptPin> = self.pins.iter().filter(|pin| !self.moving.contains(&pin.name)).collect();
         let (mut shelves, mut texts) = self.shelves_of_today();
         let places = self.shelve(&kept, &mut shelves, &mut texts)?;
         let indexes: Vec<IndexText<'_>> = texts
@@ -309,6 +313,13 @@ impl Keeping {
                         return Err(SolveError::NoSolution { steps, named }.into());
                     }
                 }
+                // A requirement that was changed since refuses the version that is held.
+                Err(SolveError::UnknownVersion { package, wanted, available }) => {
+                    match holds.get_mut(package.as_str()) {
+                        Some(hold @ Hold::Version(_)) => *hold = Hold::Package,
+                        _ => return Err(SolveError::UnknownVersion { package, wanted, available }.into()),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -320,6 +331,11 @@ impl Keeping {
         suites: &[SuiteNames],
         holds: &Holds<'_>,
     ) -> Result<(Vec<VersionId>, Asked), SolveError> {
+        if let Some(version) = &self.precise {
+            for name in &self.moving {
+                request::take(universe, name.as_str(), version.as_str(), suites)?;
+            }
+        }
         let manifest = request::select(universe, &self.question.packages, suites)?;
         let candidate = |name: &str| universe.id(name).and_then(|id| universe.candidate(id));
         let mut essential = Vec::new();

@@ -71,6 +71,24 @@ pub(super) fn select(
     Ok(unique)
 }
 
+/// Makes one version of a package the one that would be taken.
+pub(super) fn take(
+    universe: &mut Universe<'_>,
+    name: &str,
+    version: &str,
+    suites: &[SuiteNames],
+) -> Result<(), SolveError> {
+    let versions = universe.id(name).map(|id| universe.versions_of(id).to_vec()).unwrap_or_default();
+    if versions.is_empty() {
+        return Err(unknown_package(universe, name));
+    }
+    match best(universe, &versions, |id| universe.version(id).version == version) {
+        Some(id) => universe.set_candidate(id),
+        None => return Err(unknown_version(universe, name, version, &versions, suites)),
+    }
+    Ok(())
+}
+
 fn two_versions(universe: &Universe<'_>, first: VersionId, second: VersionId) -> SolveError {
     SolveError::TwoVersions {
         package: universe.version(first).name.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::place::Force;
 use super::sets::{can_replace, deepest_target, peer_entry_sets};
 use super::tree::{EdgeId, NodeId, Tree};
 
@@ -25,6 +26,8 @@ pub(super) struct Claim<'a> {
     pub package: NodeId,
     /// The edge that it shall meet.
     pub edge: EdgeId,
+    /// Whether it is placed though the edge is met.
+    pub force: Force,
     /// The claim of the package whose peer it is.
     pub parent: Option<&'a Claim<'a>>,
 }
@@ -114,7 +117,7 @@ impl Question<'_> {
     /// Something called the same is there already.
     fn beside(&self, current: NodeId) -> (Verdict, Verdict) {
         let tree = self.tree;
-        let Claim { package, edge, parent } = *self.claim;
+        let Claim { package, edge, force, parent } = *self.claim;
         let is_peer = tree[edge].wish.kind.is_peer();
         let prefers_dedupe = is_peer || parent.is_some();
         let is_override = !tree.satisfies(package, edge);
@@ -123,14 +126,14 @@ impl Question<'_> {
             return both(Verdict::Keep);
         }
         let versions = (&tree[package].manifest.version, &tree[current].manifest.version);
-        let is_newer = matches!(versions, (Some(new), Some(old)) if new >= old);
+        let is_newer = matches!(versions, (Some(new), Some(old)) if new >= old) || force == Force::Any;
         let replaceable = can_replace(tree, package, current, &BTreeSet::new());
         // Once the peers were asked on behalf of a replacement, the package alone counts as placed, whatever they say.
         let asked = replaceable && is_newer;
         if asked && self.with_peers(Verdict::Replace) != Verdict::Conflict {
             return both(Verdict::Replace);
         }
-        if serves {
+        if serves && force != Force::Any {
             return both(Verdict::Keep);
         }
         let asked = asked || replaceable && prefers_dedupe;
@@ -198,7 +201,7 @@ impl Question<'_> {
                 return false;
             };
             let target = deepest_target(tree, self.target, &tree[peer].name.to_lowercase());
-            let claim = Claim { package: peer, edge, parent: Some(self.claim) };
+            let claim = Claim { package: peer, edge, force: Force::Missing, parent: Some(self.claim) };
             let question = Question { tree, claim: &claim, target, path: &path };
             question.answer().whole == Verdict::Conflict
         });

@@ -38,6 +38,14 @@ pub enum NpmError {
         /// Who asks for it.
         chain: Vec<String>,
     },
+    /// A locked version that the registry's document does not have any more.
+    #[error("the npm registry no longer has `{}@{}`", sanitize(name), sanitize(version))]
+    Gone {
+        /// The package.
+        name: String,
+        /// The version.
+        version: String,
+    },
     /// The wish is for something that no registry has: a folder, an archive, a repository.
     #[error("`{}` is asked for as `{}`, which is not from a registry", sanitize(name), sanitize(wanted))]
     Elsewhere {
@@ -249,6 +257,7 @@ impl Explain for NpmError {
             Self::Elsewhere { .. } => {
                 vec!["ask for a published version of it; if it is optional, it can be left out in `[npm] omit`".into()]
             }
+            Self::Gone { .. } => vec!["add `--pruned`, so that what no source has any more moves too".into()],
             Self::UnknownOmit { name, known } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => vec![format!("did you mean `{near}`?")],
                 None => vec![format!("remove `{name}` from `[npm] omit`")],

@@ -7,11 +7,13 @@ use futures::future::BoxFuture;
 
 use super::collate;
 use super::error::NpmError;
+use super::kept::plant;
 use super::packument::{EdgeKind, Manifest, Wish};
-use super::place::{Placed, place};
+use super::place::{Force, Placed, place};
 use super::registry::{Absence, Registry};
 use super::sets::{can_replace, flags, optional_set};
 use super::tree::{EdgeId, NodeId, Strategy, Tree};
+use crate::lock::{Keep, NpmPin};
 
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
@@ -21,6 +23,10 @@ pub(super) struct Request<'a> {
     pub wishes: Vec<Wish>,
     /// Optional dependencies left out by their registered name.
     pub omit: &'a BTreeSet<String>,
+    /// The directory that holds `node_modules`.
+    pub root: &'a str,
+    /// The tree of the last lock, where it is kept as far as it satisfies.
+    pub keep: Option<Keep<'a, NpmPin>>,
 }
 
 /// Plans the tree of a project, or of all global packages.
@@ -28,7 +34,10 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
     for wish in &request.wishes {
         registry.foresee(&wish.name, &wish.spec);
     }
-    let tree = Tree::new(request.strategy, request.wishes, request.omit.clone());
+    let mut tree = Tree::new(request.strategy, request.wishes, request.omit.clone());
+    if let Some(keep) = request.keep {
+        plant(&mut tree, request.root, keep, registry).await?;
+    }
     let mut planner = Planner {
         tree,
         registry,
@@ -37,8 +46,12 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
         virtual_roots: BTreeMap::new(),
         failed: BTreeSet::new(),
     };
+    planner.queue_kept();
     while let Some(node) = planner.next() {
         planner.step(node).await?;
+    }
+    if request.keep.is_some() {
+        planner.prune_unwanted();
     }
     planner.prune_unavailable()?;
     planner.prune_unfit()?;
@@ -69,6 +82,25 @@ impl Planner<'_> {
         Some(node)
     }
 
+    /// Queues those of the kept nodes that are not content, and those whose wish is for something that shall move.
+    fn queue_kept(&mut self) {
+        for node in self.tree.installed() {
+            if !self.problems(node).is_empty() {
+                self.queue.insert(node);
+            }
+        }
+    }
+
+    /// Takes out what was kept and nothing wants any more.
+    fn prune_unwanted(&mut self) {
+        let wanted = flags(&self.tree).wanted;
+        for node in self.tree.installed() {
+            if self.tree.is_real(node) && !wanted.contains(&node) {
+                self.tree.detach(node);
+            }
+        }
+    }
+
     /// Meets all wishes of one node.
     async fn step(&mut self, node: NodeId) -> Result<(), NpmError> {
         if self.tree[node].manifest.has_shrinkwrap {
@@ -83,7 +115,12 @@ impl Planner<'_> {
         }
         tasks.sort_by(|a, b| collate::compare(&self.tree[a.0].wish.name, &self.tree[b.0].wish.name));
         for (edge, package) in tasks {
-            for placed in place(&mut self.tree, package, edge)? {
+            let force = match (self.moves(edge), self.registry.preferences().is_precise()) {
+                (false, _) => Force::Missing,
+                (true, false) => Force::Newer,
+                (true, true) => Force::Any,
+            };
+            for placed in place(&mut self.tree, package, edge, force)? {
                 self.after_placing(placed);
             }
         }
@@ -98,9 +135,15 @@ impl Planner<'_> {
             _ if bundled.contains(&*tree[*edge].wish.name) => false,
             Some(to) if self.failed.contains(&to) => false,
             None => tree[*edge].wish.kind != EdgeKind::PeerOptional,
-            Some(_) => !tree.is_valid(*edge),
+            Some(_) => !tree.is_valid(*edge) || self.moves(*edge),
         };
         tree.edges_out(node).into_iter().filter(is_problem).collect()
+    }
+
+    /// Whether what an edge asks for shall move, though it is content.
+    fn moves(&self, edge: EdgeId) -> bool {
+        let wish = &self.tree[edge].wish;
+        self.registry.preferences().moves(wish.spec.package(&wish.name))
     }
 
     /// The package that shall meet an edge, with its peers around it in a virtual root.

@@ -10,6 +10,7 @@ mod can_place;
 mod collate;
 mod error;
 mod ideal;
+mod kept;
 mod packument;
 mod pins;
 mod place;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use self::kept::Preferences;
 use self::packument::{EdgeKind, Target, Wish};
 use self::pins::{Plan, Planned};
 use self::registry::Registry;
@@ -33,7 +35,7 @@ use self::tree::{Strategy, Tree};
 use crate::base::http::HttpClient;
 use crate::base::progress::{Phase, Progress};
 use crate::base::text::{count, human_size};
-use crate::lock::NpmPin;
+use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmSection;
 use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
 use crate::source::Source;
@@ -61,6 +63,8 @@ pub struct NpmRequest<'a> {
     pub node_version: &'a str,
     /// The pins of the last lock: what is known of a tarball is taken from there when its sha512 has not changed.
     pub previous: &'a [NpmPin],
+    /// The pins that stay where they satisfy; without it everything is chosen again.
+    pub keep: Option<Keep<'a, NpmPin>>,
 }
 
 /// Where a package goes, before its tarball was seen.
@@ -125,7 +129,7 @@ pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClie
 fn registry_for(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Registry, NpmError> {
     let target = Target::new(request.platform, request.node_version)
         .ok_or_else(|| NpmError::NodeVersion { text: request.node_version.to_owned() })?;
-    Registry::new(sources, http, target)
+    Registry::new(sources, http, target, Preferences::new(request.keep))
 }
 
 /// Plans all global packages as one tree and each project as one of its own.
@@ -144,7 +148,9 @@ async fn plan_all(request: &NpmRequest<'_>, registry: &Registry) -> Result<Plan,
     let mut optional = BTreeSet::new();
     for (strategy, root, packages) in roots {
         let wishes = wishes_of(packages);
-        let tree = ideal::plan(ideal::Request { strategy, wishes, omit: &omit }, registry).await?;
+        let tree =
+            ideal::plan(ideal::Request { strategy, wishes, omit: &omit, root: &root, keep: request.keep }, registry)
+                .await?;
         check_needed(&tree, &omit)?;
         optional.extend(tree.installed().into_iter().flat_map(|node| optional_names(&tree, node)));
         plan.add(&tree, &root);

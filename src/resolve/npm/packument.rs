@@ -180,6 +180,16 @@ impl Packument {
         Ok(Self { name: name.to_owned(), tags, versions, read: Mutex::default() })
     }
 
+    /// The package that it is about.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version that a tag names.
+    pub fn tagged(&self, tag: &str) -> Option<&str> {
+        self.tags.get(tag).map(String::as_str)
+    }
+
     /// The tags and versions, for a message: tags first, then the newest versions.
     pub fn known(&self, most: usize) -> Vec<String> {
         let mut versions = self.sorted(|_| true);
@@ -230,7 +240,15 @@ impl Packument {
         versions
     }
 
-    fn manifest(&self, version: &str, target: &Target) -> Option<Arc<Manifest>> {
+    /// The document as if some versions had never been published.
+    #[must_use]
+    pub fn without(mut self, versions: &BTreeSet<String>) -> Self {
+        self.versions.retain(|version, _| !versions.contains(version));
+        self
+    }
+
+    /// One version, if it is there.
+    pub fn manifest(&self, version: &str, target: &Target) -> Option<Arc<Manifest>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = read.get(version) {
             return known.clone();

@@ -19,16 +19,27 @@ pub(super) struct Placed {
     pub disturbed: BTreeSet<NodeId>,
 }
 
+/// When a package is placed for an edge that is met already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Force {
+    /// Never.
+    Missing,
+    /// Where it is newer than what is there.
+    Newer,
+    /// Also where it is older.
+    Any,
+}
+
 /// Places `package` for `edge`; returns what was placed, parents before peers.
-pub(super) fn place(tree: &mut Tree, package: NodeId, edge: EdgeId) -> Result<Vec<Placed>, NpmError> {
+pub(super) fn place(tree: &mut Tree, package: NodeId, edge: EdgeId, force: Force) -> Result<Vec<Placed>, NpmError> {
     let mut placed = Vec::new();
-    place_claim(tree, &Claim { package, edge, parent: None }, &mut placed)?;
+    place_claim(tree, &Claim { package, edge, force, parent: None }, &mut placed)?;
     Ok(placed)
 }
 
 fn place_claim(tree: &mut Tree, claim: &Claim<'_>, placed: &mut Vec<Placed>) -> Result<(), NpmError> {
-    let Claim { package, edge, .. } = *claim;
-    if tree[edge].to.is_some() && tree.is_valid(edge) {
+    let Claim { package, edge, force, .. } = *claim;
+    if force == Force::Missing && tree[edge].to.is_some() && tree.is_valid(edge) {
         return Ok(());
     }
     let Some((target, verdict)) = choose_target(tree, claim)? else {
@@ -243,7 +254,7 @@ fn place_peers(
         }
         let Some(peer) = tree[virtual_root].children.get(&tree[edge].wish.key).copied() else { continue };
         if tree.satisfies(peer, edge) {
-            place_claim(tree, &Claim { package: peer, edge, parent: Some(claim) }, placed)?;
+            place_claim(tree, &Claim { package: peer, edge, force: Force::Missing, parent: Some(claim) }, placed)?;
         }
     }
     Ok(())

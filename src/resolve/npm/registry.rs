@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use super::error::NpmError;
+use super::kept::Preferences;
 use super::packument::{EdgeKind, Manifest, Packument, Target};
 use super::spec::{Spec, SpecKind};
 use crate::base::http::{HttpClient, HttpError, Request};
@@ -54,6 +55,7 @@ struct Inner {
     sources: Vec<Source>,
     http: HttpClient,
     target: Target,
+    preferences: Preferences,
     documents: Mutex<BTreeMap<String, Arc<OnceCell<Answer>>>>,
     foreseen: Mutex<BTreeSet<(String, String)>>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -61,7 +63,12 @@ struct Inner {
 
 impl Registry {
     /// Asks `sources`; the first is the default.
-    pub fn new(sources: &[&Source], http: &HttpClient, target: Target) -> Result<Self, NpmError> {
+    pub fn new(
+        sources: &[&Source],
+        http: &HttpClient,
+        target: Target,
+        preferences: Preferences,
+    ) -> Result<Self, NpmError> {
         if sources.is_empty() {
             return Err(NpmError::NoSource);
         }
@@ -69,6 +76,7 @@ impl Registry {
             sources: sources.iter().map(|source| (*source).clone()).collect(),
             http: http.clone(),
             target,
+            preferences,
             documents: Mutex::default(),
             foreseen: Mutex::default(),
             tasks: Mutex::default(),
@@ -96,7 +104,31 @@ impl Registry {
         let Some(packument) = self.document(spec.package(key)).await? else {
             return Ok(Err(Absence::UnknownName));
         };
-        Ok(packument.pick(spec, self.target()).ok_or_else(|| Absence::NoVersion(packument.known(8))))
+        Ok(self.choose(&packument, spec).ok_or_else(|| Absence::NoVersion(packument.known(8))))
+    }
+
+    /// One version of a package, if its document has it.
+    pub async fn exact(&self, package: &str, version: &str) -> Result<Option<Arc<Manifest>>, NpmError> {
+        let packument = self.document(package).await?;
+        Ok(packument.and_then(|packument| packument.manifest(version, self.target())))
+    }
+
+    /// A preferred version that answers, else npm's choice.
+    fn choose(&self, packument: &Packument, spec: &Spec) -> Option<Arc<Manifest>> {
+        let preferred = self.0.preferences.versions_of(packument.name());
+        let fitting = preferred.iter().filter(|(version, text)| match spec.kind {
+            SpecKind::Tag => packument.tagged(&spec.text) == Some(*text),
+            _ => spec.is_satisfied_by(Some(version)),
+        });
+        fitting
+            .filter_map(|(_, text)| packument.manifest(text, self.target()))
+            .next()
+            .or_else(|| packument.pick(spec, self.target()))
+    }
+
+    /// Whether a package shall move, and whether to one version that may be an older one.
+    pub fn preferences(&self) -> &Preferences {
+        &self.0.preferences
     }
 
     /// Starts to fetch what a package will need, and what that will need, without waiting for it.
@@ -109,7 +141,7 @@ impl Registry {
         let (registry, spec) = (self.clone(), spec.clone());
         let task = tokio::spawn(async move {
             let Ok(Some(packument)) = registry.document(&package).await else { return };
-            if let Some(manifest) = packument.pick(&spec, registry.target()) {
+            if let Some(manifest) = registry.choose(&packument, &spec) {
                 registry.foresee_wishes(&manifest);
             }
         });
@@ -149,7 +181,7 @@ impl Registry {
             Ok(answer) => answer,
         };
         let packument = Packument::parse(package, &answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
-        Ok(Some(Arc::new(packument)))
+        Ok(Some(Arc::new(packument.without(&self.0.preferences.gone(package)))))
     }
 }
 

@@ -113,7 +113,8 @@ impl FakeRegistry {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
-        let request = NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: "20.19.2", previous };
+        let request =
+            NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: "20.19.2", previous, keep: None };
         let answer = resolve(&request, &[&self.source()], &http, &store, &Progress::hidden()).await;
         if matches!(answer, Err(NpmError::Mismatch { .. })) {
             assert_eq!(store.blobs().unwrap(), [], "bytes that nobody vouches for do not stay");
@@ -351,8 +352,13 @@ async fn a_scope_is_bound_to_its_source() {
     let store = Store::open(directory.path()).unwrap();
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let section = project(&[("@own/a", "*")]);
-    let request =
-        NpmRequest { platform: Platform::LINUX_AMD64, section: &section, node_version: "20.19.2", previous: &[] };
+    let request = NpmRequest {
+        platform: Platform::LINUX_AMD64,
+        section: &section,
+        node_version: "20.19.2",
+        previous: &[],
+        keep: None,
+    };
     let pins = resolve(&request, &[&public.source(), &own], &http, &store, &Progress::hidden()).await.unwrap();
     let seen: Vec<String> =
         pins.iter().map(|pin| format!("{}@{} {}", pin.name, pin.version, pin.artifact.source)).collect();

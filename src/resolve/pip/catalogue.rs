@@ -1,6 +1,6 @@
 //! What the indexes say, asked once each and ahead of need: pages by project, metadata by wheel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use uv_pep440::Version;
 
 use super::PipError;
 use super::metadata::{self, Metadata};
-use super::page::Page;
+use super::page::{Choice, Page};
 use super::requirement::Versions;
 use super::target::Target;
 use crate::base::http::HttpClient;
@@ -34,6 +34,9 @@ pub(super) struct Catalogue {
 #[derive(Debug)]
 struct Shared {
     target: Target,
+    preferred: BTreeMap<PackageName, Sha256>,
+    /// Files that are listed and cannot be had.
+    gone: BTreeSet<Sha256>,
     http: HttpClient,
     store: Store,
     default: Source,
@@ -43,7 +46,14 @@ struct Shared {
 }
 
 impl Catalogue {
-    pub(super) fn new(target: Target, sources: &[&Source], http: &HttpClient, store: &Store) -> Result<Self, PipError> {
+    pub(super) fn new(
+        target: Target,
+        preferred: BTreeMap<PackageName, Sha256>,
+        gone: BTreeSet<Sha256>,
+        sources: &[&Source],
+        http: &HttpClient,
+        store: &Store,
+    ) -> Result<Self, PipError> {
         let (default, others) = sources.split_first().ok_or(PipError::NoSource)?;
         let mut bound = BTreeMap::new();
         for source in others {
@@ -57,6 +67,8 @@ impl Catalogue {
         }
         let shared = Shared {
             target,
+            preferred,
+            gone,
             http: http.clone(),
             store: store.clone(),
             default: Source::clone(default),
@@ -137,7 +149,11 @@ impl Shared {
     }
 
     async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
-        let fetch = async || Page::fetch(name, self.source_of(name), &self.http, &self.target).await.map(Arc::new);
+        let choice = Choice { preferred: self.preferred.get(name).copied(), gone: &self.gone };
+        let fetch = async || {
+            let page = Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await;
+            page.map(Arc::new)
+        };
         self.cell(name).get_or_try_init(fetch).await.cloned()
     }
 

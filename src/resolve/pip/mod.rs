@@ -16,13 +16,17 @@ mod requirement;
 mod solve;
 mod target;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
 use url::Url;
+use uv_normalize::PackageName;
 
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;
-use crate::lock::PipPin;
+use crate::lock::{Keep, PipPin};
 use crate::manifest::PipSection;
-use crate::model::{Artifact, Platform};
+use crate::model::{Artifact, Platform, Sha256};
 use crate::source::Source;
 use crate::store::Store;
 
@@ -30,7 +34,8 @@ pub use error::PipError;
 pub use page::{ListedFile, fetch_files};
 
 use catalogue::Catalogue;
-use requirement::Asked;
+use requirement::{Asked, Node};
+use solve::Solution;
 use target::Target;
 
 /// What shall be resolved, and for which interpreter.
@@ -44,6 +49,8 @@ pub struct PipRequest<'a> {
     pub python_version: &'a str,
     /// The target's glibc, such as `(2, 41)`: the newest manylinux level it runs.
     pub glibc: (u16, u16),
+    /// The pins that stay where they satisfy; without it everything is chosen again.
+    pub keep: Option<Keep<'a, PipPin>>,
 }
 
 /// Chooses one wheel for every project in the closure, sorted by name.
@@ -60,17 +67,62 @@ pub async fn resolve(
     progress: &Progress,
 ) -> Result<Vec<PipPin>, PipError> {
     let target = Target::new(request)?;
-    let asked = Asked::parse(request.section, &target)?;
+    let asked = Asked::parse(&section_of(request), &target)?;
     if asked.is_empty() {
         return Ok(Vec::new());
     }
     let phase = progress.spinner("resolving pip");
-    let catalogue = Catalogue::new(target, sources, http, store)?;
+    let catalogue = Catalogue::new(target, preferred(request)?, gone(request), sources, http, store)?;
     asked.check_names(&catalogue).await?;
     let solution = solve::solve(&asked, &catalogue).await?;
+    check_kept(request, &solution, &catalogue).await?;
     let pins = pins::pins(&asked, &solution, &catalogue, request.platform).await?;
     phase.finish(&crate::base::text::count(pins.len(), "wheel"));
     Ok(pins)
+}
+
+/// The section, with the one version that what moves shall have among its constraints.
+fn section_of(request: &PipRequest<'_>) -> PipSection {
+    let mut section = request.section.clone();
+    if let Some(Keep { moving, precise: Some(version), .. }) = request.keep {
+        section.constraints.extend(moving.iter().map(|name| format!("{name}=={version}")));
+    }
+    section
+}
+
+/// The locked files to be taken before all others.
+fn preferred(request: &PipRequest<'_>) -> Result<BTreeMap<PackageName, Sha256>, PipError> {
+    let Some(keep) = request.keep else { return Ok(BTreeMap::new()) };
+    let staying = keep.pins.iter().filter(|pin| !keep.moving.contains(&pin.name));
+    let preferred = staying.map(|pin| {
+        let name = PackageName::from_str(pin.name.as_str());
+        let name = name.map_err(|error| PipError::Bug { what: format!("`{}` is locked: {error}", pin.name) })?;
+        Ok((name, pin.artifact.sha256))
+    });
+    preferred.collect()
+}
+
+/// The locked files that cannot be had any more.
+fn gone(request: &PipRequest<'_>) -> BTreeSet<Sha256> {
+    let Some(keep) = request.keep else { return BTreeSet::new() };
+    let is_gone = |pin: &&&PipPin| keep.gone.contains(&(pin.name.clone(), pin.version.clone()));
+    keep.pins.iter().filter(is_gone).map(|pin| pin.artifact.sha256).collect()
+}
+
+/// A pin that could not stay because its index does not have the file any more is not moved in silence.
+async fn check_kept(request: &PipRequest<'_>, solution: &Solution, catalogue: &Catalogue) -> Result<(), PipError> {
+    for pin in request.keep.iter().flat_map(|keep| keep.pins) {
+        let Ok(name) = PackageName::from_str(pin.name.as_str()) else { continue };
+        let is_kept = request.keep.is_some_and(|keep| !keep.moving.contains(&pin.name));
+        if !is_kept || !solution.contains_key(&Node::Project(name.clone())) {
+            continue;
+        }
+        if catalogue.page(&name).await?.lacks_preferred {
+            let source_name = catalogue.source_of(&name).name.clone();
+            return Err(PipError::Gone { path: pin.artifact.path.clone(), source_name });
+        }
+    }
+    Ok(())
 }
 
 /// Finds where a locked wheel is now: reads the project's page and takes the file with this name and hash.

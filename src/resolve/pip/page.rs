@@ -63,6 +63,15 @@ pub(super) enum Unusable {
     NoHash,
 }
 
+/// What of a project is taken before all others, and what not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<'a> {
+    /// The locked file: it is taken where its version is allowed.
+    pub(super) preferred: Option<Sha256>,
+    /// Files that are listed and cannot be had.
+    pub(super) gone: &'a BTreeSet<Sha256>,
+}
+
 /// What a project has.
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -74,6 +83,10 @@ pub(super) struct Page {
     pub(super) versions: Vec<Version>,
     /// Whether the index knows the project at all.
     pub(super) known: bool,
+    /// The version to be taken before all others where it is allowed.
+    pub(super) preferred: Option<Version>,
+    /// Whether a file is preferred that the index does not have.
+    pub(super) lacks_preferred: bool,
 }
 
 impl Page {
@@ -83,16 +96,22 @@ impl Page {
         source: &Source,
         http: &HttpClient,
         target: &Target,
+        choice: Choice<'_>,
     ) -> Result<Self, PipError> {
         let listed = fetch_files(name.as_ref(), source, http).await?;
-        Ok(listed.map_or_else(Self::default, |files| Self::judge(name, files, target)))
+        Ok(listed.map_or_else(Self::default, |files| Self::judge(name, files, target, choice)))
     }
 
-    fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target) -> Self {
-        let mut page = Self { known: true, ..Self::default() };
+    fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target, choice: Choice<'_>) -> Self {
+        let is_preferred = |sha256: Option<Sha256>| sha256.is_some() && choice.preferred == sha256;
+        let lacks_preferred = choice.preferred.is_some() && !files.iter().any(|file| is_preferred(file.sha256));
+        let mut page = Self { known: true, lacks_preferred, ..Self::default() };
         let mut ranks = BTreeMap::new();
         let mut specifiers = BTreeMap::new();
         for file in files {
+            if file.sha256.is_some_and(|sha256| choice.gone.contains(&sha256)) {
+                continue;
+            }
             let (version, rank) = match judge_file(name, &file, target, &mut specifiers) {
                 Judgement::Ignored => continue,
                 Judgement::Unusable(version, why) => {
@@ -102,6 +121,10 @@ impl Page {
                 Judgement::Usable(version, rank) => (version, rank),
             };
             let Some(sha256) = file.sha256 else { continue };
+            let rank = (is_preferred(file.sha256), rank);
+            if rank.0 {
+                page.preferred = Some(version.clone());
+            }
             if ranks.get(&version).is_some_and(|best| *best >= rank) {
                 continue;
             }
@@ -113,9 +136,12 @@ impl Page {
         page
     }
 
-    /// The version to try first: the highest stable one that `allowed` takes, else the highest pre-release. Yanked ones
+    /// The version to try first: the preferred one, else the highest stable one that `allowed` takes, else the highest pre-release. Yanked ones
     /// only where exactly one version is asked for (PEP 592).
     pub(super) fn choose(&self, allowed: &pubgrub::Ranges<Version>) -> Option<&Version> {
+        if let Some(preferred) = self.preferred.as_ref().filter(|version| allowed.contains(version)) {
+            return Some(preferred);
+        }
         let exact = is_exact(allowed);
         let fits = |(version, wheel): &(&Version, &Wheel)| allowed.contains(version) && (exact || !wheel.yanked);
         let stable = self.wheels.iter().rev().filter(fits).find(|(version, _)| !version.any_prerelease());

@@ -194,8 +194,13 @@ mod tests {
 
     fn target() -> Target {
         let section = PipSection::default();
-        let request =
-            PipRequest { platform: Platform::LINUX_AMD64, section: &section, python_version: "3.13.5", glibc: (2, 41) };
+        let request = PipRequest {
+            platform: Platform::LINUX_AMD64,
+            section: &section,
+            python_version: "3.13.5",
+            glibc: (2, 41),
+            keep: None,
+        };
         Target::new(&request).unwrap()
     }
 

@@ -1,0 +1,205 @@
+//! Updates that move some pins and hold on to the others: `update WHAT…`, `--minimal`, `--pruned`.
+//!
+//! A section that asks for nothing new and of which nothing shall move keeps its pins as they are, without a look at its
+//! sources. The others are resolved with the old pins as preferences.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::OpsError;
+use super::pruned::{Survey, settle_archives};
+use super::session::Session;
+use super::update::{self, Target, apt_request, base_of, epoch};
+use super::what::Moving;
+use crate::fetch;
+use crate::lock::{
+    self, AptPin, Drift, Finding, Keep, Lockfile, NpmPin, PinView, PipPin, SealPin, fingerprints, pinned_upstream,
+};
+use crate::manifest::{Manifest, Place};
+use crate::model::{Ecosystem, PackageName, PackageVersion, Platform};
+use crate::resolve::apt::{self, Kept, Listing};
+use crate::source::Sources;
+
+/// What is known before anything is chosen.
+pub(super) struct Selective<'a> {
+    pub(super) session: &'a Session,
+    pub(super) manifest: &'a Manifest,
+    pub(super) sources: &'a Sources,
+    /// The lock that is held on to.
+    pub(super) lock: &'a Lockfile,
+    /// What shall move.
+    pub(super) moving: Moving,
+    /// The version that it shall have.
+    pub(super) precise: Option<&'a PackageVersion>,
+    /// What no source has any more.
+    pub(super) gone: BTreeMap<Ecosystem, BTreeSet<(PackageName, PackageVersion)>>,
+    /// The Debian archives of today, where they were looked at already.
+    pub(super) surveys: Vec<Survey<'a>>,
+    /// How the lock does not answer the manifest.
+    pub(super) drifts: Vec<Drift>,
+}
+
+impl<'a> Selective<'a> {
+    /// Chooses again what has to be chosen.
+    pub(super) async fn run(mut self) -> Result<Lockfile, OpsError> {
+        let mut lock = Lockfile {
+            epoch: 0,
+            platforms: self.manifest.image.platforms.clone(),
+            fingerprints: fingerprints(self.manifest),
+            seal: SealPin { rules: crate::image::rules_digest(), encoder: crate::image::ENCODER.to_owned() },
+            base: base_of(self.manifest)?,
+            archives: Vec::new(),
+            apt: Vec::new(),
+            npm: Vec::new(),
+            pip: Vec::new(),
+            images: BTreeMap::new(),
+        };
+        let mut fresh = Vec::new();
+        for platform in self.manifest.image.platforms.clone() {
+            if self.lock.platforms.contains(&platform) && self.lock.base == lock.base {
+                lock.apt.extend(self.apt(platform).await?);
+            } else {
+                let (archives, apt) = update::resolve_apt(self.session, self.manifest, self.sources, platform).await?;
+                fresh.extend(archives);
+                lock.apt.extend(apt);
+            }
+            let (npm, pip) = tokio::join!(self.npm(platform, &lock.apt), self.pip(platform, &lock.apt));
+            lock.npm.extend(npm?);
+            lock.pip.extend(pip?);
+        }
+        lock.archives = match self.lock.base == lock.base {
+            true => settle_archives(self.lock, &self.surveys, &lock.apt, fresh),
+            false => update::merged(fresh),
+        };
+        lock.epoch = epoch(self.manifest, &lock.archives)?;
+        self.check(&lock)?;
+        Ok(lock)
+    }
+
+    /// Whether the pins of a section stay as they are.
+    fn is_settled(&self, ecosystem: Ecosystem, platform: Platform) -> bool {
+        self.lock.platforms.contains(&platform)
+            && self.moving.of(ecosystem).is_empty()
+            && !self.drifts.iter().any(|drift| concerns(drift, ecosystem))
+    }
+
+    async fn apt(&mut self, platform: Platform) -> Result<Vec<AptPin>, OpsError> {
+        let pins: Vec<&'a AptPin> = self.lock.apt.iter().filter(|pin| pin.platform == platform).collect();
+        let request = apt_request(self.manifest, platform).filter(|_| !self.is_settled(Ecosystem::Apt, platform));
+        let Some(request) = request else { return Ok(pins.into_iter().cloned().collect()) };
+        let index = match self.surveys.iter().position(|survey| survey.platform == platform) {
+            Some(index) => index,
+            None => {
+                let survey = Survey::take(self.session, &request, self.sources, platform, pins.clone()).await?;
+                self.surveys.push(survey);
+                self.surveys.len() - 1
+            }
+        };
+        let survey = &self.surveys[index];
+        let moving = self.moving.of(Ecosystem::Apt);
+        self.bring_unlisted(survey, &moving).await?;
+        let kept = Kept { pins: &pins, moving: &moving, precise: self.precise, archives: &self.lock.archives };
+        let solution = apt::resolve_keeping(&request, kept, &survey.today, &self.session.store).await?;
+        for name in &solution.released {
+            tracing::debug!("apt:{name} must move too");
+        }
+        Ok(solution.pins)
+    }
+
+    /// Brings what is still there and listed nowhere: only the `.deb` itself says what it needs.
+    async fn bring_unlisted(&self, survey: &Survey<'_>, moving: &BTreeSet<PackageName>) -> Result<(), OpsError> {
+        let unlisted = survey
+            .pins
+            .iter()
+            .filter(|(pin, listing)| *listing == Listing::Nowhere && !moving.contains(&pin.name))
+            .filter(|(pin, _)| !self.session.store.contains(&pin.artifact.sha256));
+        let artifacts = unlisted.map(|(pin, _)| super::pruned::wanted(pin.view())).collect();
+        let plan = fetch::FetchPlan { artifacts, ..fetch::FetchPlan::default() };
+        let Session { http, store, progress, paths, .. } = self.session;
+        let quarantine = paths.scratch().join("quarantine");
+        fetch::fetch(&plan, self.sources, http, store, progress, &quarantine).await?;
+        Ok(())
+    }
+
+    async fn npm(&self, platform: Platform, apt: &[AptPin]) -> Result<Vec<NpmPin>, OpsError> {
+        let pins: Vec<&NpmPin> = self.lock.npm.iter().filter(|pin| pin.platform == platform).collect();
+        if self.is_settled(Ecosystem::Npm, platform) && self.is_same_target("nodejs", platform, apt) {
+            return Ok(pins.into_iter().cloned().collect());
+        }
+        let (moving, gone) = (self.moving.of(Ecosystem::Npm), self.gone.get(&Ecosystem::Npm).cloned());
+        let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
+        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt };
+        update::resolve_npm(self.session, target, &self.lock.npm, self.held(platform).then_some(keep)).await
+    }
+
+    async fn pip(&self, platform: Platform, apt: &[AptPin]) -> Result<Vec<PipPin>, OpsError> {
+        let pins: Vec<&PipPin> = self.lock.pip.iter().filter(|pin| pin.platform == platform).collect();
+        let is_same = ["python3", "libc6"].iter().all(|name| self.is_same_target(name, platform, apt));
+        if self.is_settled(Ecosystem::Pip, platform) && is_same {
+            return Ok(pins.into_iter().cloned().collect());
+        }
+        let (moving, gone) = (self.moving.of(Ecosystem::Pip), self.gone.get(&Ecosystem::Pip).cloned());
+        let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
+        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt };
+        update::resolve_pip(self.session, target, self.held(platform).then_some(keep)).await
+    }
+
+    fn held(&self, platform: Platform) -> bool {
+        self.lock.platforms.contains(&platform)
+    }
+
+    /// Whether what packages are chosen for is what it was.
+    fn is_same_target(&self, package: &str, platform: Platform, apt: &[AptPin]) -> bool {
+        pinned_upstream(&self.lock.apt, package, platform) == pinned_upstream(apt, package, platform)
+    }
+
+    /// Refuses a lock that does not answer the manifest, or has another version than was asked for.
+    fn check(&self, lock: &Lockfile) -> Result<(), OpsError> {
+        let drifts = lock::check(self.manifest, lock).into_iter().map(|drift| drift.to_string());
+        let mut reasons: Vec<String> = drifts.chain(lock::check_lockfile(lock).err()).collect();
+        reasons.extend(self.precise.and_then(|version| self.other_version(lock, version)));
+        if reasons.is_empty() { Ok(()) } else { Err(OpsError::CannotMove { reasons }) }
+    }
+
+    fn other_version(&self, lock: &Lockfile, version: &PackageVersion) -> Option<String> {
+        let mut named = lock.pins().filter(|pin| self.moving.of(pin.ecosystem).contains(pin.name)).peekable();
+        if named.peek().is_none() {
+            return Some("nothing asks for it any more".to_owned());
+        }
+        let found: Vec<PinView<'_>> = named.collect();
+        let has = |platform: &Platform| found.iter().any(|pin| pin.platform == *platform && same_version(pin, version));
+        let first = found.first().filter(|_| !lock.platforms.iter().all(has))?;
+        let by = first.required_by.join(", ");
+        Some(format!(
+            "{}:{} {} is what its requirements allow, not {version}  required by {by}",
+            first.ecosystem, first.name, first.version
+        ))
+    }
+}
+
+fn same_version(pin: &PinView<'_>, version: &PackageVersion) -> bool {
+    use std::str::FromStr;
+    match pin.ecosystem {
+        Ecosystem::Apt | Ecosystem::Npm => pin.version == version,
+        Ecosystem::Pip => {
+            let read = |text: &PackageVersion| uv_pep440::Version::from_str(text.as_str()).ok();
+            read(pin.version).is_some_and(|found| {
+                Some(found.clone().without_local()) == read(version) || Some(found) == read(version)
+            })
+        }
+    }
+}
+
+/// Whether a disagreement is about the pins of an ecosystem.
+fn concerns(drift: &Drift, ecosystem: Ecosystem) -> bool {
+    let section = match &drift.place {
+        Place::Apt(_) => Some(Ecosystem::Apt),
+        Place::Npm(_) | Place::NpmProject { .. } => Some(Ecosystem::Npm),
+        Place::Pip(_) | Place::PipConstraint(_) => Some(Ecosystem::Pip),
+        Place::Key(key) => Ecosystem::ALL.into_iter().find(|known| key.split('.').next() == Some(known.as_str())),
+        Place::Source(_) => match &drift.finding {
+            Finding::OtherSource { pin, .. } => Some(pin.ecosystem),
+            _ => None,
+        },
+    };
+    section == Some(ecosystem)
+}
