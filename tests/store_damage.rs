@@ -60,7 +60,9 @@ fn damage(store: &Path, names: &[PathBuf], dice: &mut Dice) -> (String, Vec<Path
     let name = &names[dice.below(names.len())];
     let path = store.join(name);
     let mut bytes = fs::read(&path).unwrap();
+    let before = bytes.clone();
     let what = match dice.below(6) {
+        0 if bytes.is_empty() => return damage(store, names, dice),
         0 => {
             let at = dice.below(bytes.len());
             bytes[at] ^= 1 << dice.below(8);
@@ -98,6 +100,9 @@ fn damage(store: &Path, names: &[PathBuf], dice: &mut Dice) -> (String, Vec<Path
             );
         }
     };
+    if bytes == before {
+        return damage(store, names, dice);
+    }
     overwrite(&path, &bytes);
     (format!("{} {what}", name.display()), vec![name.clone()])
 }
@@ -140,7 +145,7 @@ impl Bench {
         self.project.store()
     }
 
-    /// Stages the context without the network, as an engine would be given it.
+    /// Stages the context as an engine would be given it; what is missing is fetched first.
     fn stage(&self) -> Result<BTreeMap<PathBuf, Vec<u8>>, Kind> {
         let directory = self.project.root().join("staged");
         let staged = ops::context(&self.session, None, Some(&directory));
@@ -156,7 +161,8 @@ impl Bench {
     }
 
     fn verdict(&self) -> (Verdict, Vec<&'static str>) {
-        let options = VerifyOptions { asking: Asking::Nobody, missing: Missing::Refused, previous: None };
+        let options =
+            VerifyOptions { asking: Asking::Nobody, missing: Missing::Refused, previous: None, rebuild: None };
         let outcome = ops::verify(&self.session, &options).unwrap();
         (outcome.verdict, outcome.findings.iter().map(|finding| finding.rule.id).collect())
     }

@@ -195,6 +195,9 @@ pub(super) struct BuildArguments {
     /// Write the manifest digest to this file
     #[arg(long, value_name = "FILE")]
     pub digest_file: Option<PathBuf>,
+    /// Carry out only the first RUN steps: how `verify --rebuild` finds the step that something comes from
+    #[arg(long, value_name = "N", hide = true, requires = "no_load", conflicts_with = "record")]
+    pub steps: Option<usize>,
     /// Time limit for the engine, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub limit: u64,
@@ -211,6 +214,18 @@ pub(super) struct VerifyArguments {
     /// The lockfile before, against which nothing may go back; what git has when not given
     #[arg(long, value_name = "FILE")]
     pub previous: Option<PathBuf>,
+    /// Build the image again from the artifacts alone, in varied surroundings, and compare
+    #[arg(long)]
+    pub rebuild: bool,
+    /// How often it is built again
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "rebuild")]
+    pub rounds: u32,
+    /// What is varied: all, none, or some of time,umask,hostname,directory,order,cores,engine,locale,timezone
+    #[arg(long, value_name = "LIST", default_value = "all", requires = "rebuild")]
+    pub vary: String,
+    /// Time limit for one round, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "rebuild")]
+    pub limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -30,7 +30,7 @@ use crate::base::progress::{Progress, ProgressMode};
 use crate::engine::EngineChoice;
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    WantDigest,
+    Steps, WantDigest,
 };
 use crate::report;
 
@@ -146,6 +146,7 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
             recording: if build.record { Recording::Write } else { Recording::Compare },
             reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
             digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+            steps: build.steps.map_or(Steps::All, Steps::First),
             limit: Duration::from_secs(build.limit),
         },
     )?;

@@ -89,8 +89,19 @@ pub struct BuildOptions {
     pub reuse: Reuse,
     /// Whether the manifest digest is wanted although nothing is written out.
     pub digest: WantDigest,
+    /// How many of the RUN steps are carried out; for finding out what a step makes.
+    pub steps: Steps,
     /// Time limit for the engine.
     pub limit: Duration,
+}
+
+/// How many of the RUN steps are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// All of them.
+    All,
+    /// The first ones.
+    First(usize),
 }
 
 /// Whether the manifest digest, which needs compression, is worked out.
@@ -172,7 +183,11 @@ impl Prepared {
 /// # Errors
 /// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
 pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
-    let prepared = prepare(session, options.platform)?;
+    let mut prepared = prepare(session, options.platform)?;
+    if let Steps::First(number) = options.steps {
+        prepared.rendered.text = engine::containerfile::with_run_steps(&prepared.rendered.text, number)
+            .map_err(crate::engine::EngineError::from)?;
+    }
     let config = image::config_of(&prepared.rendered.text)?;
     let context = prepared.assemble(session)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();

@@ -7,6 +7,7 @@ use crate::audit::Finding;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
+use crate::base::process::ProcessError;
 use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
@@ -166,6 +167,25 @@ pub enum OpsError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A value of an option that is none.
+    #[error(transparent)]
+    Asked {
+        /// What is wrong with it.
+        source: crate::model::ValueError,
+    },
+    /// A round of a rebuild that failed.
+    #[error("the image could not be built again")]
+    Rebuild {
+        /// What the round's process said.
+        #[source]
+        source: ProcessError,
+    },
+    /// A round of a rebuild whose answer makes no sense.
+    #[error("a round of the rebuild gave an answer that cannot be used: {what}")]
+    RebuildAnswer {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -268,7 +288,8 @@ impl Explain for OpsError {
                 Kind::No
             }
             Self::Republished { .. } => Kind::Distrust,
-            Self::Unreadable { .. } => Kind::Unable,
+            Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
+            Self::Rebuild { source } => source.kind(),
             Self::NoStore | Self::Unsupported { .. } | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
@@ -287,6 +308,7 @@ impl Explain for OpsError {
                 drifts.iter().skip(usize::from(excerpt.is_some())).map(ToString::to_string).collect()
             }
             Self::Republished { findings } => evidence_of(findings),
+            Self::Rebuild { source } => source.evidence(),
             Self::CannotMove { reasons } => reasons.iter().map(|line| sanitize(line)).collect(),
             Self::OtherImage { recorded, found, differences } => {
                 let mut lines = vec![format!("recorded  sha256:{recorded}"), format!("   built  sha256:{found}")];

@@ -7,14 +7,15 @@ use super::build::{check_seal, kept_by_id};
 use super::error::OpsError;
 use super::first_seen;
 use super::previous::previous_lock;
-use super::session::Session;
+use super::rebuild::{RebuildOptions, rebuild};
+use super::session::{Session, platform_of};
 use super::update::apt_request;
 use crate::assemble::{ContextRequest, assemble};
 use crate::audit::ledger::{OTHER_SOURCE, REPUBLISHED};
 use crate::audit::proof::{
     ArtifactReport, CHAIN, CONTENT, IMAGE_CONTEXT, IMAGE_DAMAGED, LOCK_DRIFT, LOCK_SEAL, OFFLINE_RULES, ONLINE_RULES,
-    SOURCE, TODAY_YANKED, TodayRequest, UNREADABLE_BEFORE, check_archives, check_artifacts, check_base, check_requires,
-    check_rollback, check_today, means_distrust,
+    REBUILT, SOURCE, TODAY_YANKED, TodayRequest, UNREADABLE_BEFORE, check_archives, check_artifacts, check_base,
+    check_requires, check_rollback, check_today, means_distrust,
 };
 use crate::audit::{Finding, FindingPlace, Level, Rule, Waived, apply_waivers};
 use crate::base::clock;
@@ -55,6 +56,8 @@ pub struct VerifyOptions {
     pub missing: Missing,
     /// The lockfile before; what git has when not given.
     pub previous: Option<PathBuf>,
+    /// How the image is built again, if it is.
+    pub rebuild: Option<RebuildOptions>,
 }
 
 /// The answer.
@@ -116,6 +119,10 @@ pub fn verify(session: &Session, options: &VerifyOptions) -> Result<VerifyOutcom
     if options.asking == Asking::Registries {
         examiner.registries()?;
         rules.extend(ONLINE_RULES);
+    }
+    if let Some(options) = &options.rebuild {
+        examiner.rebuild(options)?;
+        rules.push(&REBUILT);
     }
     let Examiner { checks, mut findings, .. } = examiner;
     // What is not to be trusted cannot be excused; what is a matter of policy can.
@@ -359,6 +366,26 @@ impl Examiner<'_> {
                 "damaged in the store"
             }
         }
+    }
+
+    /// Builds for the lock's first platform again, where nothing is amiss with what it is built from.
+    fn rebuild(&mut self, options: &RebuildOptions) -> Result<(), OpsError> {
+        if verdict(&self.findings) == Verdict::Distrust {
+            self.say("rebuild", "not done: what it would be built from is not to be trusted");
+            return Ok(());
+        }
+        let platform = platform_of(None, self.lock)?;
+        let rebuilt = rebuild(self.session, self.lock, platform, options)?;
+        rebuilt.rounds.into_iter().for_each(|line| self.say("rebuild", line));
+        let Some(difference) = rebuilt.difference else { return Ok(()) };
+        let (one, other) = difference.ids;
+        let message =
+            format!("the image for {platform} came out differently, in {}", count(difference.files.len(), "path"));
+        let mut evidence = vec![format!("     one  sha256:{one}"), format!("   other  sha256:{other}")];
+        evidence.extend(difference.kept.iter().map(|path| format!("    kept  {}", path.display())));
+        evidence.extend(difference.files);
+        self.findings.push(Finding { evidence, ..Finding::new(&REBUILT, format!("image:{platform}"), message) });
+        Ok(())
     }
 
     fn registries(&mut self) -> Result<(), OpsError> {

@@ -2,7 +2,7 @@
 //!
 //! Everything is the same bytes on each run: fixed dates, one test key, archives written without compression.
 #![allow(dead_code, reason = "each test program uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may stop")]
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,30 @@ impl Registries {
 
     /// Publishes a Debian package with one file and the fields given; takes a version's place where it is there.
     pub fn deb(&mut self, name: &str, version: &str, fields: &str) {
-        let bytes = deb(name, version, fields);
+        self.deb_of(name, version, fields, deb(name, version, fields, &[]));
+    }
+
+    /// Publishes an essential package with what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
+    pub fn shell(&mut self) {
+        let busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
+        let mut files = vec![("bin/busybox".to_owned(), busybox.clone()), ("bin/sh".to_owned(), busybox)];
+        let mut script =
+            |path: &str, text: &str| files.push((path.into(), format!("#!/bin/sh\n{text}\n").into_bytes()));
+        for applet in
+            ["usr/bin/env", "bin/cat", "bin/chmod", "bin/cp", "bin/mkdir", "bin/mv", "bin/rm", "bin/sed", "bin/tr"]
+        {
+            let name = applet.rsplit('/').next().unwrap();
+            script(applet, &format!("exec /bin/busybox {name} \"$@\""));
+        }
+        script("usr/bin/setsid", "shift; exec \"$@\"");
+        script("usr/bin/timeout", "shift 2; exec \"$@\"");
+        script("usr/bin/dpkg", "[ \"$1\" != --version ] || echo \"Debian dpkg version 1.22.21 (amd64).\"");
+        script("usr/sbin/stand-in", "exit 0");
+        let fields = "Essential: yes\nPriority: required\n";
+        self.deb_of("shell", "1.0", fields, deb("shell", "1.0", fields, &files));
+    }
+
+    fn deb_of(&mut self, name: &str, version: &str, fields: &str, bytes: Vec<u8>) {
         let path = format!("pool/{name}_{version}_amd64.deb");
         self.site.put(&format!("/debian/{path}"), bytes.clone());
         let paragraph = format!(
@@ -174,17 +197,20 @@ fn clear_signed(text: &str) -> String {
 }
 
 /// A package with one file below `/usr/share`, its parts uncompressed (deb(5)).
-fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
+fn deb(name: &str, version: &str, fields: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.invalid>\n{fields}Description: {name}\n"
     );
-    let data = format!("{name} {version}\n");
-    let directories = ["./", "./usr/", "./usr/share/"];
+    let own = (format!("usr/share/{name}"), format!("{name} {version}\n").into_bytes());
+    let (mut directories, all) = (vec!["./", "./usr/", "./usr/share/"], [&[own][..], files].concat());
+    if !files.is_empty() {
+        directories.extend(["./bin/", "./usr/bin/", "./usr/sbin/"]);
+    }
     let mut bytes = b"!<arch>\n".to_vec();
     for (part, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
-        ("control.tar", plain_tar(&["./"], "./control", &control)),
-        ("data.tar", plain_tar(&directories, &format!("./usr/share/{name}"), &data)),
+        ("control.tar", plain_tar(&["./"], &[("control".into(), control.into_bytes())])),
+        ("data.tar", plain_tar(&directories, &all)),
     ] {
         bytes.extend(format!("{part:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", DATE, 0, 0, 100_644, content.len()).bytes());
         bytes.extend(&content);
@@ -193,7 +219,7 @@ fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
     bytes
 }
 
-fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
+fn plain_tar(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let header = |path: &str, kind, mode, size| {
         let mut header = tar::Header::new_ustar();
@@ -210,7 +236,11 @@ fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
     for directory in directories {
         tar.append(&header(directory, tar::EntryType::Directory, 0o755, 0), &[][..]).unwrap();
     }
-    tar.append(&header(path, tar::EntryType::Regular, 0o644, content.len() as u64), content.as_bytes()).unwrap();
+    for (path, content) in files {
+        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
+        let header = header(&format!("./{path}"), tar::EntryType::Regular, mode, content.len() as u64);
+        tar.append(&header, &content[..]).unwrap();
+    }
     tar.into_inner().unwrap()
 }
 

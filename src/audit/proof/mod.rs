@@ -196,6 +196,14 @@ pub static IMAGE_DAMAGED: Rule = Rule {
     help: "Run `oclock store verify --repair`, and build again.",
 };
 
+/// An image that comes out differently when it is built again.
+pub static REBUILT: Rule = Rule {
+    id: "image-rebuilt",
+    level: Level::Error,
+    title: "an image that came out differently when it was built again",
+    help: "Something in a step depends on time, place or chance: the paths and the step are named; make the step say the same every time.",
+};
+
 /// What is looked for offline.
 pub static OFFLINE_RULES: [&Rule; 20] = [
     &LOCK_DRIFT,

@@ -4,6 +4,7 @@
 //! fetched from a registry), or what one of the builders does not know, is refused by name.
 
 mod read;
+mod steps;
 mod words;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::base::explain::{Excerpt, Explain, Kind};
 
 pub use read::parse_containerfile;
+pub use steps::{run_steps, with_run_steps};
 pub use words::Variables;
 
 /// The comment line that marks the SHELL instruction which is oclock's own and no part of the image.
