@@ -90,6 +90,7 @@ impl Parity {
 
     fn ours(&self, packages: &[String], recommends: Recommends, status: Option<&str>) -> Result<AptSolution, AptError> {
         let request = AptRequest {
+            as_of: None,
             platform: Platform::LINUX_AMD64,
             suite: SUITE,
             packages,

@@ -137,8 +137,14 @@ async fn lay_out(section: &NpmSection, registry: &str, store: &Path, tar: &Path)
     let source = source(registry);
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let store = Store::open(store).unwrap();
-    let request =
-        NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: NODE, previous: &[], keep: None };
+    let request = NpmRequest {
+        platform: Platform::LINUX_AMD64,
+        section,
+        node_version: NODE,
+        previous: &[],
+        as_of: None,
+        keep: None,
+    };
     let started = std::time::Instant::now();
     let pins = resolve(&request, &[&source], &http, &store, &Progress::hidden()).await.unwrap();
     println!("resolved in {:.1} s", started.elapsed().as_secs_f64());
@@ -202,6 +208,7 @@ async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> 
         section: &section,
         node_version: NODE,
         previous: &[],
+        as_of: None,
         keep: None,
     };
     match plan(&request, &[&source], &http).await {

@@ -38,6 +38,7 @@ impl Bench {
     fn pin_bytes(&self, wheel: &WheelBuilder, bytes: &[u8], required_by: &str) -> PipPin {
         let name = PackageName::parse(&wheel.name.replace('_', "-").to_lowercase()).unwrap();
         PipPin {
+            published: None,
             version: PackageVersion::parse(&wheel.version).unwrap(),
             platform: Platform::LINUX_AMD64,
             tags: wheel.tags.clone(),

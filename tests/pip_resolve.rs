@@ -36,8 +36,14 @@ fn section(packages: &[&str], constraints: &[&str]) -> PipSection {
 }
 
 async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result<Vec<PipPin>, PipError> {
-    let request =
-        PipRequest { platform: Platform::LINUX_AMD64, section, python_version: "3.13.5", glibc: (2, 41), keep: None };
+    let request = PipRequest {
+        platform: Platform::LINUX_AMD64,
+        section,
+        python_version: "3.13.5",
+        glibc: (2, 41),
+        as_of: None,
+        keep: None,
+    };
     let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
     can_be_spawned(resolve(&request, sources, &http, store, &Progress::hidden())).await
 }

@@ -73,6 +73,7 @@ impl Bench {
     fn ask(&self, packages: &[&str], change: impl Fn(&mut AptRequest<'_>)) -> Result<AptSolution, AptError> {
         let packages: Vec<String> = packages.iter().map(|&name| name.to_owned()).collect();
         let mut request = AptRequest {
+            as_of: None,
             platform: Platform::LINUX_AMD64,
             suite: "test",
             packages: &packages,

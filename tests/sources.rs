@@ -37,7 +37,7 @@ impl Bench {
 
     /// Fetches an artifact and returns what the store then gives.
     async fn bring(&self, artifact: &Artifact) -> Vec<u8> {
-        let want = Wanted { artifact, label: "the file".into() };
+        let want = Wanted { artifact, label: "the file".into(), moments: Vec::new() };
         let plan = FetchPlan { artifacts: vec![want], ..FetchPlan::default() };
         let quarantine = self.directory.path().join("quarantine");
         let progress = Progress::hidden();

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::error::AssembleError;
-use super::files::{ProjectFile, plan_copies, read_project};
+use super::files::{Project, ProjectFile};
 use super::parts::{ASSEMBLY_VERSION, Part, PartWriter, Written, part};
 use super::{apt, npm, pip};
 use crate::base::fs::{FsError, ensure_directory, set_mode};
@@ -28,8 +28,8 @@ pub struct ContextRequest<'a> {
     pub platform: Platform,
     /// The Containerfile.
     pub rendered: &'a Rendered,
-    /// The project's `context/`.
-    pub directory: &'a Path,
+    /// The project's own files.
+    pub project: &'a Project,
     /// Where the artifacts are.
     pub store: &'a Store,
 }
@@ -55,15 +55,13 @@ enum Entry {
     Link(String),
 }
 
-/// Plans the context: unpacks what is not kept yet, reads the project's files, hashes everything.
+/// Plans the context: unpacks what is not kept yet, hashes everything.
 ///
 /// # Errors
-/// When an artifact is missing or damaged, is not what its pin says, or a file of the project cannot be used.
+/// When an artifact is missing or damaged, or is not what its pin says.
 pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> {
-    let project = read_project(request.directory)?;
-    let file_roots = plan_copies(&request.rendered.instructions.copies, &project, request.directory)?;
-    let staged = |(path, file): (String, ProjectFile)| (format!("context/{path}"), file.into());
-    let mut entries: BTreeMap<String, Entry> = project.into_iter().map(staged).collect();
+    let staged = |(path, file): (&String, &ProjectFile)| (format!("context/{path}"), file.clone().into());
+    let mut entries: BTreeMap<String, Entry> = request.project.files.iter().map(staged).collect();
     entries.insert("context".to_owned(), Entry::Directory);
     let text = request.rendered.text.clone().into_bytes();
     entries.insert("Containerfile".to_owned(), Entry::Text { mode: 0o644, bytes: text });
@@ -83,10 +81,19 @@ pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> 
     entries.insert(RESERVED.to_owned(), Entry::Directory);
     entries.insert(format!("{RESERVED}/steps"), Entry::Directory);
     let roots = |part: Option<Part>| part.map(|part| part.roots).unwrap_or_default();
-    Ok(Context { entries, npm_roots: roots(npm), pip_roots: roots(pip), file_roots })
+    Ok(Context { entries, npm_roots: roots(npm), pip_roots: roots(pip), file_roots: request.project.roots.clone() })
 }
 
 impl Context {
+    /// The tars with the files of locked packages, which are blobs of the store.
+    pub fn package_tars(&self) -> Vec<Sha256> {
+        let tar = |(_, entry): (&String, &Entry)| match entry {
+            Entry::Blob { digest } => Some(*digest),
+            Entry::Directory | Entry::Text { .. } | Entry::Host { .. } | Entry::Link(_) => None,
+        };
+        self.entries.iter().filter_map(tar).collect()
+    }
+
     /// One digest over every path, kind, mode and content; independent of machine, umask, times and directory order.
     pub fn digest(&self) -> Sha256 {
         let mut hasher = Hasher::default();

@@ -11,3 +11,4 @@ pub mod pip;
 
 pub use context::{Context, ContextRequest, assemble};
 pub use error::AssembleError;
+pub use files::{Project, ProjectFile};

@@ -15,6 +15,7 @@ pub(super) fn run(session: &Session, format: Format, update: &UpdateArguments) -
     let options = UpdateOptions {
         mode: if update.dry_run { UpdateMode::DryRun } else { UpdateMode::Write },
         scope: if what.is_empty() && !update.minimal { Scope::Everything } else { Scope::Only(what) },
+        as_of: update.as_of,
         precise: update.precise.clone(),
         pruned: if update.pruned { Pruned::Move } else { Pruned::Stay },
     };

@@ -4,6 +4,7 @@
 mod buildah;
 pub mod containerfile;
 mod docker;
+mod saved;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::base::process::{Cleanup, ProcessError};
 use crate::model::{Sha256, ValueError};
 
 use containerfile::ContainerfileError;
+pub use saved::{ImageStorage, save_image};
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! What arrives is judged by the lock alone; where it comes from does not matter for that. It chooses nothing: a pin that
 //! no source has any more is an error with its name.
 
+mod challenge;
 mod error;
 mod places;
 mod plan;
@@ -22,6 +23,7 @@ use crate::model::Artifact;
 use crate::source::{Source, Sources};
 use crate::store::Store;
 
+pub use challenge::{Held, challenge};
 pub use error::{Failure, FailureCause, FetchError};
 pub use plan::{FetchPlan, Wanted, plan};
 pub use presence::find_gone;
@@ -74,7 +76,7 @@ pub async fn fetch(
         let Some(source) = by_name.get(want.artifact.source.as_str()) else { continue };
         let (courier, source, want) = (courier.clone(), source.clone(), want.to_owned_want());
         tasks.spawn(async move {
-            let result = courier.bring(&source, &want.artifact, role).await;
+            let result = courier.bring(&source, &want, role).await;
             (role, want, result)
         });
     }

@@ -8,7 +8,7 @@ use url::Url;
 use crate::base::http::{HttpClient, HttpError, Request, redact};
 use crate::manifest::SourceKind;
 use crate::model::Artifact;
-use crate::source::Source;
+use crate::source::{Source, at_moment, is_dated};
 
 use super::error::FailureCause;
 
@@ -19,9 +19,14 @@ pub(super) struct Place {
     pub authorization: Option<String>,
 }
 
-/// The base URLs of a source: its own, then its mirrors.
-pub(super) fn bases(source: &Source) -> impl Iterator<Item = &Url> {
-    std::iter::once(&source.url).chain(&source.mirrors)
+/// The base URLs of a source: its own, then its mirrors; those of snapshot-style archives at each of the moments.
+pub(super) fn bases(source: &Source, moments: &[i64]) -> Vec<Url> {
+    let all = std::iter::once(&source.url).chain(&source.mirrors);
+    all.flat_map(|url| match is_dated(url) {
+        true => moments.iter().map(|moment| at_moment(url, *moment)).collect(),
+        false => vec![url.clone()],
+    })
+    .collect()
 }
 
 /// A place at `url`; the source's credentials go with it only to the source's own host.

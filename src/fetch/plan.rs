@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::lock::{BaseLayer, BasePin, Lockfile};
+use crate::lock::{BaseLayer, BasePin, Lockfile, PinView};
 use crate::model::{Artifact, Platform};
 use crate::store::Store;
 
@@ -24,17 +24,43 @@ pub struct Wanted<'a> {
     pub artifact: &'a Artifact,
     /// `npm:lodash 4.17.21`.
     pub label: String,
+    /// The moments at which snapshot-style archives have it, the likeliest first.
+    pub moments: Vec<i64>,
 }
 
 /// The same, for a task that outlives the plan.
 pub(super) struct OwnedWant {
     pub artifact: Artifact,
     pub label: String,
+    pub moments: Vec<i64>,
+}
+
+impl<'a> Wanted<'a> {
+    /// The file of a pin of a lock.
+    pub fn of(pin: PinView<'a>, lock: &Lockfile) -> Self {
+        let label = format!("{}:{} {}", pin.ecosystem, pin.name, pin.version);
+        Self { artifact: pin.artifact, label, moments: moments(lock, pin.artifact) }
+    }
+}
+
+/// The moments at which a snapshot-style archive is asked for a file: those at which the lock's archives of its source were
+/// read; where they were not read from snapshots a day after their Date, when all that they list has been taken up, and then
+/// that Date.
+fn moments(lock: &Lockfile, artifact: &Artifact) -> Vec<i64> {
+    let own = lock.archives.iter().filter(|archive| archive.source == artifact.source);
+    let moments = own.flat_map(|archive| match archive.snapshot {
+        Some(snapshot) => vec![snapshot],
+        None => vec![archive.date + 86_400, archive.date],
+    });
+    let mut moments: Vec<i64> = moments.collect();
+    moments.sort_unstable_by(|one, other| other.cmp(one));
+    moments.dedup();
+    moments
 }
 
 impl Wanted<'_> {
     pub(super) fn to_owned_want(&self) -> OwnedWant {
-        OwnedWant { artifact: self.artifact.clone(), label: self.label.clone() }
+        OwnedWant { artifact: self.artifact.clone(), label: self.label.clone(), moments: self.moments.clone() }
     }
 }
 
@@ -54,16 +80,15 @@ impl FetchPlan<'_> {
 ///
 /// A blob counts as there by its name; its bytes are verified whenever they are read.
 pub fn plan<'a>(lock: &'a Lockfile, platform: Platform, store: &Store) -> FetchPlan<'a> {
-    let pins = lock
-        .pins()
-        .filter(|pin| pin.platform == platform)
-        .map(|pin| Wanted { artifact: pin.artifact, label: format!("{}:{} {}", pin.ecosystem, pin.name, pin.version) });
+    let pins = lock.pins().filter(|pin| pin.platform == platform).map(|pin| Wanted::of(pin, lock));
     let archives = lock.archives.iter().flat_map(|archive| {
         let label = format!("the signed index of {} {}", archive.source, archive.suite);
         let indexes = archive.indexes.iter().filter(move |index| is_for(index, platform));
-        std::iter::once(&archive.in_release)
-            .chain(indexes)
-            .map(move |artifact| Wanted { artifact, label: label.clone() })
+        std::iter::once(&archive.in_release).chain(indexes).map(move |artifact| Wanted {
+            artifact,
+            label: label.clone(),
+            moments: moments(lock, artifact),
+        })
     });
     let layers = match &lock.base {
         BasePin::Debian { .. } => Vec::new(),

@@ -30,7 +30,7 @@ pub async fn find_gone(
     }
     let pages = Semaphore::new(PAGES);
     let asker = Asker { http, pages: &pages };
-    let answers = join_all(asked.iter().map(|(want, source)| asker.ask(source, want.artifact))).await;
+    let answers = join_all(asked.iter().map(|(want, source)| asker.ask(source, want.artifact, &want.moments))).await;
     let failures = asked.iter().zip(answers).filter_map(|((want, _), answer)| {
         let cause = answer.err()?;
         Some(Failure { label: want.label.clone(), artifact: want.artifact.clone(), cause })
@@ -46,9 +46,9 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     /// Asks each place until one has the file.
-    async fn ask(&self, source: &Source, artifact: &Artifact) -> Result<(), FailureCause> {
+    async fn ask(&self, source: &Source, artifact: &Artifact, moments: &[i64]) -> Result<(), FailureCause> {
         let mut trail = Trail::default();
-        for base in bases(source) {
+        for base in &bases(source, moments) {
             let urls = match source.kind {
                 SourceKind::Pip => {
                     let _held = self.pages.acquire().await.ok();

@@ -133,7 +133,8 @@ impl Desk {
     }
 
     async fn fetch(&self, artifacts: &[Artifact], proofs: &[Artifact]) -> Result<FetchOutcome, FetchError> {
-        let want = |artifact| Wanted { artifact, label: format!("x:{} 1", artifact.path.file_name()) };
+        let want =
+            |artifact| Wanted { artifact, label: format!("x:{} 1", artifact.path.file_name()), moments: Vec::new() };
         let plan = FetchPlan {
             artifacts: artifacts.iter().map(want).collect(),
             proofs: proofs.iter().map(want).collect(),
@@ -283,7 +284,10 @@ async fn credentials_go_to_their_own_host_only() {
     let variables = [("XDG_CONFIG_HOME".into(), desk.directory.path().as_os_str().to_owned())];
     let sources = discover(&Environment::from_variables(variables), desk.directory.path(), &BTreeMap::new()).unwrap();
     let file = artifact("pypi", "a/a-1.whl", &body);
-    let plan = FetchPlan { artifacts: vec![Wanted { artifact: &file, label: "a".into() }], ..FetchPlan::default() };
+    let plan = FetchPlan {
+        artifacts: vec![Wanted { artifact: &file, label: "a".into(), moments: Vec::new() }],
+        ..FetchPlan::default()
+    };
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let outcome = fetch(&plan, &sources, &http, &desk.store, &Progress::hidden(), desk.directory.path()).await;
     assert_eq!(outcome.unwrap().files, 1);
@@ -338,8 +342,10 @@ async fn asking_tells_what_is_gone_from_what_is_not_known() {
     let desk = Desk::new(&overrides);
     let ask = async |files: &[Artifact]| {
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
-        let wanted: Vec<Wanted<'_>> =
-            files.iter().map(|artifact| Wanted { artifact, label: artifact.path.to_string() }).collect();
+        let wanted: Vec<Wanted<'_>> = files
+            .iter()
+            .map(|artifact| Wanted { artifact, label: artifact.path.to_string(), moments: Vec::new() })
+            .collect();
         find_gone(&wanted, &desk.sources(), &http).await
     };
     let mut files = vec![

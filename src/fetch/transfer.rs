@@ -20,6 +20,7 @@ use crate::store::{BlobWriter, Store, StoreError};
 
 use super::error::FailureCause;
 use super::places::{Place, addresses, bases, look_up_wheel, place};
+use super::plan::OwnedWant;
 
 /// Whether a file must come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,8 @@ impl Courier {
     }
 
     /// Brings one file into the store from the first place that has it.
-    pub(super) async fn bring(&self, source: &Source, artifact: &Artifact, role: Role) -> Result<(), FailureCause> {
+    pub(super) async fn bring(&self, source: &Source, want: &OwnedWant, role: Role) -> Result<(), FailureCause> {
+        let artifact = &want.artifact;
         let mut trail = Trail::default();
         if source.kind == SourceKind::Pip
             && let Some(link) = recall_link(&self.store, source, artifact)
@@ -69,7 +71,7 @@ impl Courier {
         {
             return Ok(());
         }
-        for base in bases(source) {
+        for base in &bases(source, &want.moments) {
             let urls = match source.kind {
                 SourceKind::Pip => match self.wheel_link(source, base, artifact).await {
                     Ok(link) => link.into_iter().collect(),

@@ -57,6 +57,9 @@ pub struct ImageConfig {
     pub working_dir: String,
 }
 
+/// What stands in the history before a layer's origin.
+pub(super) const CREATED_BY: &str = "oclock build # ";
+
 /// The value `{}`, which the config has where a set is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
@@ -121,7 +124,7 @@ impl ImageConfig {
         let history = |layer: &SealedLayer| History {
             comment: "oclock",
             created: &created,
-            created_by: format!("oclock build # {}", layer.origin),
+            created_by: format!("{CREATED_BY}{}", layer.origin),
         };
         let file = ConfigFile {
             architecture: platform.architecture.as_str(),

@@ -4,6 +4,7 @@
 mod compare;
 mod config;
 mod encode;
+pub mod inspect;
 mod layers;
 mod manifest;
 mod output;
@@ -19,9 +20,12 @@ use crate::engine::containerfile::ContainerfileError;
 use crate::model::Sha256;
 use crate::store::StoreError;
 
-pub use compare::{Difference, FileDifference, compare};
+pub use compare::{
+    ConfigDifference, Difference, FileDifference, FileFacts, ImageComparison, ImageName, compare, compare_images,
+};
 pub use config::{ConfigError, Healthcheck, ImageConfig, config_of};
 pub use encode::ENCODER;
+pub use inspect::{InspectError, OpenImage, open_path, open_sealed};
 pub use layers::Origin;
 pub use manifest::{Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
 pub use output::{write_directory, write_docker_archive, write_oci};
@@ -74,6 +78,9 @@ pub enum SealError {
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An image cannot be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// The disk said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -87,6 +94,7 @@ impl Explain for SealError {
             Self::Rules { .. } | Self::Json { .. } => Kind::Bug,
             Self::Containerfile(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Inspect(error) => error.kind(),
             Self::Fs(error) => error.kind(),
         }
     }
@@ -101,6 +109,7 @@ impl Explain for SealError {
     fn evidence(&self) -> Vec<String> {
         match self {
             Self::Store(error) => error.evidence(),
+            Self::Inspect(error) => error.evidence(),
             _ => Vec::new(),
         }
     }
@@ -110,6 +119,7 @@ impl Explain for SealError {
             Self::HealthcheckLost => vec!["leave the format at docker (the default)".into()],
             Self::Containerfile(error) => error.hints(),
             Self::Store(error) => error.hints(),
+            Self::Inspect(error) => error.hints(),
             Self::Fs(error) => error.hints(),
             _ => Vec::new(),
         }

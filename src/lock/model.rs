@@ -108,6 +108,8 @@ pub struct ArchivePin {
     pub suite: String,
     /// The Date field of its InRelease, in seconds since 1970; the keys are judged as of then.
     pub date: i64,
+    /// The moment at which a snapshot-style archive was read, in seconds since 1970; nothing for any other.
+    pub snapshot: Option<i64>,
     /// Fingerprints (upper-case hexadecimal) of the keys whose signatures verified, sorted.
     pub keys: Vec<String>,
     /// The InRelease file; its path is below the source's base URL.
@@ -150,6 +152,8 @@ pub struct NpmPin {
     pub platform: Platform,
     /// The directories it is laid into, absolute, sorted: `/usr/local/lib/node_modules/opencode-ai`.
     pub places: Vec<String>,
+    /// When the source says that it was published, in seconds since 1970; nothing where it does not say.
+    pub published: Option<i64>,
     /// The tarball; `sha512` is the registry's integrity where it serves one.
     pub artifact: Artifact,
     /// sha256 of the command line of each install script (preinstall, install, postinstall) that it brings.
@@ -169,6 +173,8 @@ pub struct PipPin {
     pub platform: Platform,
     /// The wheel's tags as in its file name: `cp313-cp313-manylinux_2_17_x86_64`.
     pub tags: String,
+    /// When the source says that it was uploaded, in seconds since 1970; nothing where it does not say.
+    pub published: Option<i64>,
     /// The wheel; the path is `project/filename`.
     pub artifact: Artifact,
     /// Who asked: names of packages of this lock or `manifest`. Sorted.
@@ -197,6 +203,8 @@ pub struct PinView<'a> {
     pub version: &'a PackageVersion,
     /// The platform it is for.
     pub platform: Platform,
+    /// When its source says that it was published, in seconds since 1970.
+    pub published: Option<i64>,
     /// Its file.
     pub artifact: &'a Artifact,
     /// Who asked for it.
@@ -230,7 +238,7 @@ impl Lockfile {
 }
 
 macro_rules! view {
-    ($pin:ident, $ecosystem:ident) => {
+    ($pin:ident, $ecosystem:ident, $published:expr) => {
         impl $pin {
             /// What it has in common with pins of other ecosystems.
             pub fn view(&self) -> PinView<'_> {
@@ -239,6 +247,7 @@ macro_rules! view {
                     name: &self.name,
                     version: &self.version,
                     platform: self.platform,
+                    published: $published(self),
                     artifact: &self.artifact,
                     required_by: &self.required_by,
                 }
@@ -247,9 +256,9 @@ macro_rules! view {
     };
 }
 
-view!(AptPin, Apt);
-view!(NpmPin, Npm);
-view!(PipPin, Pip);
+view!(AptPin, Apt, |_| None);
+view!(NpmPin, Npm, |pin: &NpmPin| pin.published);
+view!(PipPin, Pip, |pin: &PipPin| pin.published);
 
 /// The name under which a manifest's own requirement stands in `required-by`.
 pub const MANIFEST: &str = "manifest";

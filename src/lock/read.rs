@@ -22,7 +22,7 @@ const BASE_IMAGE: &[&str] = &["image", "index", "source", "manifests"];
 const MANIFESTS: &[&str] = &["digest", "size", "config", "layers"];
 const LAYER: &[&str] = &["digest", "size", "diff-id"];
 const IMAGE: &[&str] = &["id", "digest", "context"];
-const ARCHIVE: &[&str] = &["source", "suite", "date", "path", "size", "sha256", "keys", "indexes"];
+const ARCHIVE: &[&str] = &["source", "suite", "date", "snapshot", "path", "size", "sha256", "keys", "indexes"];
 const INDEX: &[&str] = &["path", "size", "sha256"];
 const APT: &[&str] = &[
     "name",
@@ -38,10 +38,23 @@ const APT: &[&str] = &[
     "source-package",
     "required-by",
 ];
-const NPM: &[&str] =
-    &["name", "version", "path", "size", "sha256", "sha512", "scripts", "platform", "source", "places", "required-by"];
+const NPM: &[&str] = &[
+    "name",
+    "version",
+    "published",
+    "path",
+    "size",
+    "sha256",
+    "sha512",
+    "scripts",
+    "platform",
+    "source",
+    "places",
+    "required-by",
+];
 const SCRIPTS: &[&str] = &["install", "postinstall", "preinstall"];
-const PIP: &[&str] = &["name", "version", "path", "size", "sha256", "tags", "platform", "source", "required-by"];
+const PIP: &[&str] =
+    &["name", "version", "published", "path", "size", "sha256", "tags", "platform", "source", "required-by"];
 
 /// Reads a lockfile; `file` is what complaints call it.
 ///
@@ -233,6 +246,7 @@ fn archive(table: &Table<'_>) -> Result<ArchivePin, LockError> {
         source: table.require("source")?.parse(SourceName::parse)?,
         suite: suite(table, "suite")?,
         date: table.require("date")?.timestamp()?,
+        snapshot: moment(table, "snapshot")?,
         keys: texts(table, "keys", parse_key)?,
         in_release: artifact(table, table.require("source")?.parse(SourceName::parse)?)?,
         indexes,
@@ -263,6 +277,7 @@ fn npm_pin(table: &Table<'_>) -> Result<NpmPin, LockError> {
     Ok(NpmPin {
         name: name(table, "name")?,
         version: version(table, "version")?,
+        published: moment(table, "published")?,
         platform: platform(table)?,
         places: texts(table, "places", |text| check_image_path(text).map(|()| text.to_owned()))?,
         artifact: artifact(table, table.require("source")?.parse(SourceName::parse)?)?,
@@ -275,6 +290,7 @@ fn pip_pin(table: &Table<'_>) -> Result<PipPin, LockError> {
     Ok(PipPin {
         name: name(table, "name")?,
         version: version(table, "version")?,
+        published: moment(table, "published")?,
         platform: platform(table)?,
         tags: word(table, "tags")?,
         artifact: artifact(table, table.require("source")?.parse(SourceName::parse)?)?,
@@ -290,6 +306,10 @@ fn artifact(table: &Table<'_>, source: SourceName) -> Result<Artifact, LockError
         sha256: sha256(table, "sha256")?,
         sha512: table.get("sha512").map(|value| value.parse(Sha512::parse)).transpose()?,
     })
+}
+
+fn moment(table: &Table<'_>, key: &str) -> Result<Option<i64>, LockError> {
+    Ok(table.get(key).map(|value| value.timestamp()).transpose()?)
 }
 
 fn size(table: &Table<'_>) -> Result<u64, LockError> {

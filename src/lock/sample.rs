@@ -58,6 +58,7 @@ pub(super) fn npm_pin(package: &str, at: &str, places: &[&str], required_by: &[&
         name: name(package),
         version: version(at),
         platform: Platform::LINUX_AMD64,
+        published: Some(1_794_000_000),
         places: texts(places),
         artifact: Artifact { sha512: Some(Sha512::of(&path)), ..artifact("npm", &path) },
         scripts: BTreeMap::new(),
@@ -71,6 +72,7 @@ pub(super) fn pip_pin(package: &str, at: &str, required_by: &[&str]) -> PipPin {
         version: version(at),
         platform: Platform::LINUX_AMD64,
         tags: "py3-none-any".into(),
+        published: Some(1_793_000_000),
         artifact: artifact("pypi", &format!("{package}/{}-{at}-py3-none-any.whl", package.replace('-', "_"))),
         required_by: texts(required_by),
     }
@@ -93,6 +95,7 @@ pub(super) fn lock() -> Lockfile {
             source: source("debian"),
             suite: "trixie".into(),
             date: 1_795_132_800,
+            snapshot: None,
             keys: vec!["0123456789ABCDEF0123456789ABCDEF01234567".into()],
             in_release: artifact("debian", "dists/trixie/InRelease"),
             indexes: vec![artifact("debian", "dists/trixie/main/binary-amd64/Packages.xz")],
@@ -178,6 +181,9 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
                     ..pip_pin(text, &releases[*index % releases.len()], &["manifest"])
                 })
                 .collect();
+            if seed.is_multiple_of(3) {
+                lock.archives.iter_mut().for_each(|archive| archive.snapshot = Some(epoch));
+            }
             if seed.is_multiple_of(2) {
                 lock.base = image_base(&platforms, seed);
                 lock.images.clear();
@@ -205,7 +211,8 @@ fn any_npm(platform: Platform, index: usize, text: &str, at: &str) -> NpmPin {
     let places = [format!("/a/{text}"), format!("/b/{text}")];
     let places: Vec<&str> = places[..1 + index % 2].iter().map(String::as_str).collect();
     let scripts = ["install", "preinstall"][..index % 3].iter().map(|name| ((*name).to_owned(), Sha256::of(name)));
-    NpmPin { platform, scripts: scripts.collect(), ..npm_pin(text, at, &places, &["manifest"]) }
+    let published = (!index.is_multiple_of(2)).then_some(index as i64 * 86_400);
+    NpmPin { platform, published, scripts: scripts.collect(), ..npm_pin(text, at, &places, &["manifest"]) }
 }
 
 fn image_base(platforms: &[Platform], seed: u64) -> BasePin {

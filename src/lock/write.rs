@@ -73,6 +73,9 @@ impl Writer {
         self.string("source", &pin.source);
         self.string("suite", &pin.suite);
         self.moment("date", pin.date);
+        if let Some(snapshot) = pin.snapshot {
+            self.moment("snapshot", snapshot);
+        }
         self.string("path", &pin.in_release.path);
         self.number("size", pin.in_release.size);
         self.string("sha256", pin.in_release.sha256);
@@ -102,6 +105,7 @@ impl Writer {
         self.pin_table("npm");
         self.string("name", &pin.name);
         self.string("version", &pin.version);
+        self.published(pin.published);
         self.artifact(&pin.artifact);
         if !pin.scripts.is_empty() {
             let scripts: Vec<String> =
@@ -118,11 +122,18 @@ impl Writer {
         self.pin_table("pip");
         self.string("name", &pin.name);
         self.string("version", &pin.version);
+        self.published(pin.published);
         self.artifact(&pin.artifact);
         self.string("tags", &pin.tags);
         self.string("platform", pin.platform);
         self.string("source", &pin.artifact.source);
         self.list("required-by", &pin.required_by);
+    }
+
+    fn published(&mut self, moment: Option<i64>) {
+        if let Some(moment) = moment {
+            self.moment("published", moment);
+        }
     }
 
     /// What changes together when a pin moves, side by side.

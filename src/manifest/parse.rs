@@ -272,6 +272,12 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        if kind != SourceKind::Apt
+            && let Some(value) =
+                section.get("url").filter(|value| value.string().is_ok_and(|url| url.contains("{time}")))
+        {
+            return Err(value.invalid("only an archive of kind \"apt\" is read at a moment").into());
+        }
         let credentials = self.credentials;
         let url = |text: &str| parse_url(text, credentials);
         let components = self.unique(section, "components", parse_component)?;

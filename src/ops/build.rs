@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
+use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
-use crate::assemble::{Context, ContextRequest, assemble};
+use crate::assemble::files::read_project;
+use crate::assemble::{AssembleError, Context, ContextRequest, assemble};
+use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
 use crate::engine::{self, BuildRequest, Engine, EngineChoice};
 use crate::image::{self, ImageConfig, Origin, SealRequest, SealedImage};
@@ -163,6 +166,14 @@ pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
 
 impl Prepared {
     pub(super) fn assemble(&self, session: &Session) -> Result<Context, OpsError> {
+        Ok(self.assemble_with_secrets(session)?.0)
+    }
+
+    /// The context, and the secrets of the project that waivers excuse.
+    fn assemble_with_secrets(&self, session: &Session) -> Result<(Context, Secrets), OpsError> {
+        let copies = &self.rendered.instructions.copies;
+        let project = read_project(&session.paths.context(), copies).map_err(AssembleError::from)?;
+        let secrets = refuse_in_project(session, self, &project)?;
         ensure_artifacts(session, &self.manifest, &self.lock, Want::Artifacts)?;
         let phase = session.progress.spinner("assembling the context");
         let context = assemble(&ContextRequest {
@@ -170,11 +181,11 @@ impl Prepared {
             lock: &self.lock,
             platform: self.platform,
             rendered: &self.rendered,
-            directory: &session.paths.context(),
+            project: &project,
             store: &session.store,
         })?;
         phase.finish(&context.digest().short());
-        Ok(context)
+        Ok((context, secrets))
     }
 }
 
@@ -189,13 +200,14 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
             .map_err(crate::engine::EngineError::from)?;
     }
     let config = image::config_of(&prepared.rendered.text)?;
-    let context = prepared.assemble(session)?;
+    let (context, secrets) = prepared.assemble_with_secrets(session)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
     check_files(expected, &context)?;
     let mut builder =
         Builder { session, options, prepared: &prepared, config: &config, context: &context, engine: None };
     let image = builder.image()?;
+    refuse_in_image(session, &prepared, &context, &secrets, &image)?;
     check_image(session, expected, &image)?;
     let digest = builder.digest(&image, expected)?;
     builder.write_outputs(&image)?;
@@ -372,6 +384,7 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
 }
 
+/// The image of an ID, as it was kept when it was built.
 pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
     let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
     is_whole(&image, store).then_some(image)

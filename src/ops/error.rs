@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::revision::RevisionError;
+use super::secrets::SecretsFound;
 use crate::assemble::AssembleError;
+use crate::attest::AttestError;
 use crate::audit::Finding;
+use crate::audit::secrets::SecretsError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
@@ -11,14 +15,14 @@ use crate::base::process::ProcessError;
 use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
-use crate::image::{ConfigError, SealError};
+use crate::image::{ConfigError, InspectError, SealError};
 use crate::lock::{Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
 use crate::resolve::npm::NpmError;
 use crate::resolve::pip::PipError;
-use crate::source::SourceError;
+use crate::source::{SourceError, show_moment};
 use crate::store::StoreError;
 use crate::template::TemplateError;
 
@@ -117,6 +121,12 @@ pub enum OpsError {
         asked: String,
         /// What it has.
         offered: Vec<String>,
+    },
+    /// A moment in the future, as of which nothing is known.
+    #[error("{} is after this machine's clock", show_moment(*moment))]
+    AsOfAhead {
+        /// Seconds since 1970.
+        moment: i64,
     },
     /// An output that is not known.
     #[error("`{text}` is no output")]
@@ -225,6 +235,21 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// An image that was to be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A revision of the project.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// Bills of materials, provenance, signatures.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    /// Secrets in the project or the image.
+    #[error(transparent)]
+    SecretsFound(#[from] Box<SecretsFound>),
+    /// Looking for secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -274,6 +299,11 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::Inspect(error) => error,
+            Self::Revision(error) => error,
+            Self::Attest(error) => error,
+            Self::SecretsFound(error) => error.as_ref(),
+            Self::Secrets(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,
@@ -369,6 +399,7 @@ impl Explain for OpsError {
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
             Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
+            Self::AsOfAhead { .. } => one("choose a date in the past, or set this machine's clock"),
             Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
             Self::Format { offered, .. } => vec![format!("it writes {}", offered.join(" and "))],
             Self::Output { .. } => one("the outputs are `oci:DIR`, `docker-archive:FILE` and `dir:DIR`"),

@@ -10,11 +10,11 @@ use super::session::Session;
 use super::update::{apt_request, merged};
 use crate::base::text::count;
 use crate::fetch::{self, Failure, Wanted};
-use crate::lock::{AptPin, ArchivePin, Lockfile, PinView};
+use crate::lock::{AptPin, ArchivePin, Lockfile};
 use crate::manifest::Manifest;
 use crate::model::{Artifact, Platform};
 use crate::resolve::apt::{AptRequest, Listing, Today};
-use crate::source::{Source, Sources};
+use crate::source::{AsOf, Source, Sources};
 
 /// A platform's Debian pins, and where the archives of today list each.
 pub(super) struct Survey<'a> {
@@ -48,11 +48,12 @@ pub(super) async fn surveys<'a>(
     manifest: &Manifest,
     sources: &Sources,
     lock: &'a Lockfile,
+    as_of: Option<&AsOf>,
 ) -> Result<Vec<Survey<'a>>, OpsError> {
     let mut surveys = Vec::new();
     for platform in lock.platforms.iter().copied() {
         let pins: Vec<&AptPin> = lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        if let Some(request) = apt_request(manifest, platform).filter(|_| !pins.is_empty()) {
+        if let Some(request) = apt_request(manifest, platform, as_of).filter(|_| !pins.is_empty()) {
             surveys.push(Survey::take(session, &request, sources, platform, pins).await?);
         }
     }
@@ -74,15 +75,11 @@ pub(super) async fn find_gone(
         .collect();
     let mut seen = BTreeSet::new();
     let open = lock.pins().filter(|pin| !listed.contains(pin.artifact) && seen.insert(pin.artifact));
-    let wanted: Vec<Wanted<'_>> = open.map(wanted).collect();
+    let wanted: Vec<Wanted<'_>> = open.map(|pin| Wanted::of(pin, lock)).collect();
     let phase = session.progress.spinner("asking the sources");
     let gone = fetch::find_gone(&wanted, sources, &session.http).await?;
     phase.finish(&format!("{}, {} gone", count(wanted.len(), "file"), gone.len()));
     Ok(gone)
-}
-
-pub(super) fn wanted(pin: PinView<'_>) -> Wanted<'_> {
-    Wanted { artifact: pin.artifact, label: format!("{}:{} {}", pin.ecosystem, pin.name, pin.version) }
 }
 
 /// The archives that vouch for the pins: those of today for a suite in which something moved, beside the lock's own where

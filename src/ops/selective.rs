@@ -17,7 +17,7 @@ use crate::lock::{
 use crate::manifest::{Manifest, Place};
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform};
 use crate::resolve::apt::{self, Kept, Listing};
-use crate::source::Sources;
+use crate::source::{AsOf, Sources};
 
 /// What is known before anything is chosen.
 pub(super) struct Selective<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Selective<'a> {
     pub(super) sources: &'a Sources,
     /// The lock that is held on to.
     pub(super) lock: &'a Lockfile,
+    /// As of when releases count.
+    pub(super) as_of: Option<&'a AsOf>,
     /// What shall move.
     pub(super) moving: Moving,
     /// The version that it shall have.
@@ -58,7 +60,8 @@ impl<'a> Selective<'a> {
             if self.lock.platforms.contains(&platform) && self.lock.base == lock.base {
                 lock.apt.extend(self.apt(platform).await?);
             } else {
-                let (archives, apt) = update::resolve_apt(self.session, self.manifest, self.sources, platform).await?;
+                let (archives, apt) =
+                    update::resolve_apt(self.session, self.manifest, self.sources, platform, self.as_of).await?;
                 fresh.extend(archives);
                 lock.apt.extend(apt);
             }
@@ -84,7 +87,8 @@ impl<'a> Selective<'a> {
 
     async fn apt(&mut self, platform: Platform) -> Result<Vec<AptPin>, OpsError> {
         let pins: Vec<&'a AptPin> = self.lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        let request = apt_request(self.manifest, platform).filter(|_| !self.is_settled(Ecosystem::Apt, platform));
+        let request =
+            apt_request(self.manifest, platform, self.as_of).filter(|_| !self.is_settled(Ecosystem::Apt, platform));
         let Some(request) = request else { return Ok(pins.into_iter().cloned().collect()) };
         let index = match self.surveys.iter().position(|survey| survey.platform == platform) {
             Some(index) => index,
@@ -112,7 +116,7 @@ impl<'a> Selective<'a> {
             .iter()
             .filter(|(pin, listing)| *listing == Listing::Nowhere && !moving.contains(&pin.name))
             .filter(|(pin, _)| !self.session.store.contains(&pin.artifact.sha256));
-        let artifacts = unlisted.map(|(pin, _)| super::pruned::wanted(pin.view())).collect();
+        let artifacts = unlisted.map(|(pin, _)| fetch::Wanted::of(pin.view(), self.lock)).collect();
         let plan = fetch::FetchPlan { artifacts, ..fetch::FetchPlan::default() };
         let Session { http, store, progress, paths, .. } = self.session;
         let quarantine = paths.scratch().join("quarantine");
@@ -127,7 +131,7 @@ impl<'a> Selective<'a> {
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Npm), self.gone.get(&Ecosystem::Npm).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt };
+        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt, as_of: self.as_of };
         update::resolve_npm(self.session, target, &self.lock.npm, self.held(platform).then_some(keep)).await
     }
 
@@ -139,7 +143,7 @@ impl<'a> Selective<'a> {
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Pip), self.gone.get(&Ecosystem::Pip).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt };
+        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt, as_of: self.as_of };
         update::resolve_pip(self.session, target, self.held(platform).then_some(keep)).await
     }
 

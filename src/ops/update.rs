@@ -16,9 +16,9 @@ use crate::lock::{
     pinned_upstream, render_lockfile,
 };
 use crate::manifest::{BaseRequest, Manifest};
-use crate::model::{Ecosystem, PackageVersion, Platform};
+use crate::model::{Ecosystem, PackageVersion, Platform, Sha256, SourceName};
 use crate::resolve::{apt, npm, pip};
-use crate::source::{Source, Sources};
+use crate::source::{AsOf, NO_TIMES, Source, Sources};
 
 /// What `update` does with its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct UpdateOptions {
     pub scope: Scope,
     /// The version that the one package named shall have.
     pub precise: Option<PackageVersion>,
+    /// The moment, in seconds since 1970, as of which releases count; now when not given.
+    pub as_of: Option<i64>,
     /// What becomes of pins that no source has any more.
     pub pruned: Pruned,
 }
@@ -100,7 +102,8 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let file = session.manifest()?;
     let previous = session.lock_if_present()?;
     let sources = session.sources(&file.manifest)?;
-    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref()))?;
+    let as_of = as_of(&file.manifest, options.as_of)?;
+    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
     finish(session, options.mode, previous.as_ref(), &lock)
 }
@@ -121,10 +124,12 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
         Scope::Only(what) => Moving::named(what, manifest, &previous)?,
     };
     let sources = session.sources(manifest)?;
+    let as_of = as_of(manifest, options.as_of)?;
+    let as_of = as_of.as_ref();
     let mut surveys = Vec::new();
     let mut failures = Vec::new();
     if options.pruned == Pruned::Move {
-        surveys = session.block_on(pruned::surveys(session, manifest, &sources, &previous))?;
+        surveys = session.block_on(pruned::surveys(session, manifest, &sources, &previous, as_of))?;
         failures = session.block_on(pruned::find_gone(session, &sources, &previous, &surveys))?;
     }
     let mut gone: BTreeMap<Ecosystem, BTreeSet<_>> = BTreeMap::new();
@@ -134,7 +139,7 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
     }
     let precise = options.precise.as_ref();
     let (lock, sources) = (&previous, &sources);
-    let selective = Selective { session, manifest, sources, lock, moving, precise, gone, surveys, drifts };
+    let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
     let lock = settle(session.block_on(selective.run())?, Some(&previous));
     let outcome = finish(session, options.mode, Some(&previous), &lock)?;
     Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
@@ -165,6 +170,7 @@ async fn resolve(
     manifest: &Manifest,
     sources: &Sources,
     previous: Option<&Lockfile>,
+    as_of: Option<&AsOf>,
 ) -> Result<Lockfile, OpsError> {
     let mut lock = Lockfile {
         epoch: 0,
@@ -179,11 +185,11 @@ async fn resolve(
         images: BTreeMap::new(),
     };
     for platform in &manifest.image.platforms {
-        let (archives, apt) = resolve_apt(session, manifest, sources, *platform).await?;
+        let (archives, apt) = resolve_apt(session, manifest, sources, *platform, as_of).await?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
         let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
-        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt };
+        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, as_of };
         let (npm, pip) =
             tokio::join!(resolve_npm(session, target, previous_npm, None), resolve_pip(session, target, None),);
         lock.npm.extend(npm?);
@@ -224,8 +230,9 @@ pub(super) async fn resolve_apt(
     manifest: &Manifest,
     sources: &Sources,
     platform: Platform,
+    as_of: Option<&AsOf>,
 ) -> Result<(Vec<ArchivePin>, Vec<AptPin>), OpsError> {
-    let Some(request) = apt_request(manifest, platform) else { return Ok((Vec::new(), Vec::new())) };
+    let Some(request) = apt_request(manifest, platform, as_of) else { return Ok((Vec::new(), Vec::new())) };
     let archives = sources.apt(request.suite)?;
     let archives: Vec<&Source> = archives.iter().collect();
     let phase = session.progress.spinner("resolving apt");
@@ -235,7 +242,11 @@ pub(super) async fn resolve_apt(
 }
 
 /// What is asked of the Debian archives; nothing where there is no suite.
-pub(super) fn apt_request(manifest: &Manifest, platform: Platform) -> Option<apt::AptRequest<'_>> {
+pub(super) fn apt_request<'a>(
+    manifest: &'a Manifest,
+    platform: Platform,
+    as_of: Option<&'a AsOf>,
+) -> Option<apt::AptRequest<'a>> {
     let suite = match (&manifest.image.base, &manifest.apt.suite) {
         (BaseRequest::Debian { suite }, _) => suite,
         (BaseRequest::Image(_), suite) => suite.as_ref()?,
@@ -247,6 +258,7 @@ pub(super) fn apt_request(manifest: &Manifest, platform: Platform) -> Option<apt
         recommends: manifest.apt.recommends,
         installed: None,
         now: clock::now(),
+        as_of,
     })
 }
 
@@ -258,6 +270,8 @@ pub(super) struct Target<'a> {
     pub(super) platform: Platform,
     /// Debian packages, which say the versions of Node, Python and the C library.
     pub(super) apt: &'a [AptPin],
+    /// As of when releases count.
+    pub(super) as_of: Option<&'a AsOf>,
 }
 
 pub(super) async fn resolve_npm(
@@ -266,7 +280,7 @@ pub(super) async fn resolve_npm(
     previous: &[NpmPin],
     keep: Option<Keep<'_, NpmPin>>,
 ) -> Result<Vec<NpmPin>, OpsError> {
-    let Target { manifest, sources, platform, apt } = target;
+    let Target { manifest, sources, platform, apt, as_of } = target;
     if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
         return Ok(Vec::new());
     }
@@ -275,7 +289,7 @@ pub(super) async fn resolve_npm(
     )?;
     let registries = sources.npm()?;
     let registries: Vec<&Source> = registries.iter().collect();
-    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous, keep };
+    let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous, as_of, keep };
     let phase = session.progress.spinner("resolving npm");
     let pins = npm::resolve(&request, &registries, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
@@ -287,7 +301,7 @@ pub(super) async fn resolve_pip(
     target: Target<'_>,
     keep: Option<Keep<'_, PipPin>>,
 ) -> Result<Vec<PipPin>, OpsError> {
-    let Target { manifest, sources, platform, apt } = target;
+    let Target { manifest, sources, platform, apt, as_of } = target;
     if manifest.pip.packages.is_empty() {
         return Ok(Vec::new());
     }
@@ -297,7 +311,7 @@ pub(super) async fn resolve_pip(
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
     let (section, glibc) = (&manifest.pip, glibc(apt, platform));
-    let request = pip::PipRequest { platform, section, python_version: &python, glibc, keep };
+    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
@@ -322,10 +336,37 @@ pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64,
     if epoch > clock::now() { Err(OpsError::EpochAhead { epoch }) } else { Ok(epoch) }
 }
 
+/// As of when releases count: as was asked, and as old as the policy wants them. None when neither says anything.
+fn as_of(manifest: &Manifest, asked: Option<i64>) -> Result<Option<AsOf>, OpsError> {
+    let (today, policy) = (clock::now(), &manifest.policy);
+    if let Some(moment) = asked.filter(|moment| *moment > today) {
+        return Err(OpsError::AsOfAhead { moment });
+    }
+    if asked.is_none() && policy.min_age_days.is_none() {
+        return Ok(None);
+    }
+    let age = i64::from(policy.min_age_days.unwrap_or(0)) * 86_400;
+    let waivers = policy.waivers.iter().filter(|waiver| waiver.rule == NO_TIMES && today < waiver.expires);
+    let waived = waivers.filter_map(|waiver| SourceName::parse(&waiver.subject).ok()).collect();
+    Ok(Some(AsOf { before: asked.unwrap_or(today) - age, today, waived }))
+}
+
 /// Keeps the old lockfile's evidence, time and recorded images when nothing that is built from changed: a new Date on the
-/// same packages is no reason for another image.
-fn settle(new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
+/// same packages is no reason for another image. A pin of which nothing differs but when it was published stays as it was.
+fn settle(mut new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
     let Some(previous) = previous else { return new };
+    let npm = by_bytes(&previous.npm, |pin| pin.artifact.sha256);
+    for pin in &mut new.npm {
+        let olds = npm.get(&pin.artifact.sha256).into_iter().flatten();
+        let same = olds.copied().find(|old| **old == NpmPin { published: old.published, ..pin.clone() });
+        pin.published = same.map_or(pin.published, |old| old.published);
+    }
+    let pip = by_bytes(&previous.pip, |pin| pin.artifact.sha256);
+    for pin in &mut new.pip {
+        let olds = pip.get(&pin.artifact.sha256).into_iter().flatten();
+        let same = olds.copied().find(|old| **old == PipPin { published: old.published, ..pin.clone() });
+        pin.published = same.map_or(pin.published, |old| old.published);
+    }
     let same = previous.base == new.base
         && previous.platforms == new.platforms
         && previous.fingerprints == new.fingerprints
@@ -334,4 +375,10 @@ fn settle(new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
         && previous.npm == new.npm
         && previous.pip == new.pip;
     if same { previous.clone() } else { new }
+}
+
+fn by_bytes<P>(pins: &[P], digest: impl Fn(&P) -> Sha256) -> BTreeMap<Sha256, Vec<&P>> {
+    let mut found: BTreeMap<Sha256, Vec<&P>> = BTreeMap::new();
+    pins.iter().for_each(|pin| found.entry(digest(pin)).or_default().push(pin));
+    found
 }

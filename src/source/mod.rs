@@ -8,6 +8,7 @@ mod error;
 mod image;
 mod link;
 mod model;
+mod moment;
 mod npm;
 mod pip;
 
@@ -24,6 +25,7 @@ use crate::store::Store;
 pub use error::SourceError;
 pub use link::{recall_link, remember_link};
 pub use model::*;
+pub use moment::{AsOf, NO_TIMES, age, at_moment, is_dated, no_times_hint, parse_moment, show_moment};
 
 /// What is known about sources. Each kind is looked up when it is first asked for, and then kept.
 #[derive(Debug)]

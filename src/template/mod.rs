@@ -27,6 +27,8 @@ pub const RESERVED: &str = ".oclock";
 /// A rendered Containerfile and what was read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    /// The template as it is written.
+    pub template: String,
     /// The whole text.
     pub text: String,
     /// What its instructions say that later steps need.
@@ -63,8 +65,11 @@ pub fn render(
         environment.render_named_str(TEMPLATE_FILE, template, values).map_err(|error| undefined(template, &error))?;
     text.push('\n');
     blocks.check_used(&text)?;
-    let (instructions, text) = check::check(&text)?;
-    Ok(Rendered { text, instructions })
+    let (mut instructions, staged) = check::check(&text)?;
+    for copy in &mut instructions.copies {
+        check::place_in_template(template, &text, &mut copy.excerpt);
+    }
+    Ok(Rendered { template: template.to_owned(), text: staged, instructions })
 }
 
 fn versions(lock: &Lockfile, platform: Platform) -> BTreeMap<String, String> {

@@ -70,6 +70,7 @@ pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) 
         section: &section,
         python_version: PYTHON,
         glibc: (2, 41),
+        as_of: None,
         keep: None,
     };
     let http = HttpClient::new(HttpOptions::default()).unwrap();

@@ -24,20 +24,38 @@ pub const KEY: &str = "C825B1E4F05785F3BCAC9DC0C9A30F5FF33D7963";
 const PUBLIC_KEY: &str = include_str!("../data/apt/archive.asc");
 const SECRET_KEY: &str = include_str!("../data/apt/archive-secret.asc");
 
+/// What a package has below `/usr/share/doc`.
+pub enum Documentation<'a> {
+    /// A copyright file.
+    Copyright(&'a str),
+    /// A link to the documentation of another package.
+    Of(&'a str),
+}
+
 /// The registries and what was published to them.
 pub struct Registries {
     pub site: Site,
     packages: BTreeMap<String, String>,
     documents: BTreeMap<String, Value>,
     pages: BTreeMap<String, Vec<Value>>,
+    moment: Option<String>,
 }
 
 impl Registries {
     /// With the packages that a project of every ecosystem needs: an essential base, a tool that needs a library, Node and
     /// Python, two npm packages, two wheels.
     pub fn serve() -> Self {
-        let mut registries =
-            Self { site: Site::serve(), packages: BTreeMap::new(), documents: BTreeMap::new(), pages: BTreeMap::new() };
+        Self::serve_from(None)
+    }
+
+    /// The same, which say that all of it was published at a moment (RFC 3339).
+    pub fn serve_since(moment: &str) -> Self {
+        Self::serve_from(Some(moment.to_owned()))
+    }
+
+    fn serve_from(moment: Option<String>) -> Self {
+        let (packages, documents, pages) = Default::default();
+        let mut registries = Self { site: Site::serve(), packages, documents, pages, moment };
         registries.deb("base-files", "13.8", "Essential: yes\nPriority: required\n");
         registries.deb("apt", "3.0.3", "Priority: required\n");
         registries.deb("ca-certificates", "20250419", "");
@@ -66,7 +84,12 @@ impl Registries {
 
     /// Publishes a Debian package with one file and the fields given; takes a version's place where it is there.
     pub fn deb(&mut self, name: &str, version: &str, fields: &str) {
-        self.deb_of(name, version, fields, deb(name, version, fields, &[]));
+        self.publish(deb(name, version, fields), name, version, fields);
+    }
+
+    /// The same for a package that has documentation and nothing else.
+    pub fn documented_deb(&mut self, name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) {
+        self.publish(documented_deb(name, version, fields, documentation), name, version, fields);
     }
 
     /// Publishes an essential package with what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
@@ -86,10 +109,11 @@ impl Registries {
         script("usr/bin/dpkg", "[ \"$1\" != --version ] || echo \"Debian dpkg version 1.22.21 (amd64).\"");
         script("usr/sbin/stand-in", "exit 0");
         let fields = "Essential: yes\nPriority: required\n";
-        self.deb_of("shell", "1.0", fields, deb("shell", "1.0", fields, &files));
+        let data = tar_of(&["./", "./bin/", "./usr/", "./usr/bin/", "./usr/sbin/"], &files);
+        self.publish(packed("shell", "1.0", fields, &data), "shell", "1.0", fields);
     }
 
-    fn deb_of(&mut self, name: &str, version: &str, fields: &str, bytes: Vec<u8>) {
+    fn publish(&mut self, bytes: Vec<u8>, name: &str, version: &str, fields: &str) {
         let path = format!("pool/{name}_{version}_amd64.deb");
         self.site.put(&format!("/debian/{path}"), bytes.clone());
         let paragraph = format!(
@@ -101,6 +125,20 @@ impl Registries {
         self.sign();
     }
 
+    /// What is published from now on is said to be published at this moment.
+    pub fn at(&mut self, moment: &str) {
+        self.moment = Some(moment.to_owned());
+    }
+
+    /// Keeps both archives with their lists, as a snapshot archive does, below `/TIME/`.
+    pub fn take_snapshot(&self, time: &str) {
+        for path in self.site.paths() {
+            if path.starts_with("/debian/") || path.starts_with("/security/") {
+                self.site.copy(&path, &format!("/snapshot/{time}{path}"));
+            }
+        }
+    }
+
     /// Publishes a version in place of another, whose file stays for a while, as it does on mirrors.
     pub fn supersede_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
         self.packages.remove(&format!("{name} {old}"));
@@ -110,7 +148,7 @@ impl Registries {
     /// Publishes a version in place of another, which is dropped as a mirror drops what is superseded.
     pub fn replace_deb(&mut self, name: &str, old: &str, new: &str, fields: &str) {
         self.packages.remove(&format!("{name} {old}"));
-        self.site.remove(&format!("/pool/{name}_{old}_"));
+        self.site.remove(&format!("/debian/pool/{name}_{old}_amd64.deb"));
         self.deb(name, new, fields);
     }
 
@@ -126,6 +164,9 @@ impl Registries {
         let document = self.documents.entry(name.to_owned()).or_insert_with(|| json!({ "name": name, "versions": {} }));
         document["versions"][version] = manifest;
         document["dist-tags"]["latest"] = version.into();
+        if let Some(moment) = &self.moment {
+            document["time"][version] = moment.as_str().into();
+        }
         self.site.put(&format!("/npm/{name}"), document.to_string());
     }
 
@@ -149,7 +190,7 @@ impl Registries {
         let (bytes, file) = (wheel.build(), wheel.file_name());
         let metadata = wheel.metadata_text();
         self.site.put(&format!("/files/{file}.metadata"), metadata.clone());
-        let entry = json!({
+        let mut entry = json!({
             "filename": file,
             "url": format!("../../files/{file}"),
             "hashes": { "sha256": Sha256::of(&bytes).to_string() },
@@ -157,6 +198,9 @@ impl Registries {
             "yanked": false,
             "core-metadata": { "sha256": Sha256::of(&metadata).to_string() },
         });
+        if let Some(moment) = &self.moment {
+            entry["upload-time"] = moment.as_str().into();
+        }
         self.site.put(&format!("/files/{file}"), bytes);
         let page = self.pages.entry(wheel.name.clone()).or_default();
         page.push(entry);
@@ -197,20 +241,51 @@ fn clear_signed(text: &str) -> String {
 }
 
 /// A package with one file below `/usr/share`, its parts uncompressed (deb(5)).
-fn deb(name: &str, version: &str, fields: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
+    let data = format!("{name} {version}\n");
+    let directories = ["./", "./usr/", "./usr/share/"];
+    packed(name, version, fields, &plain_tar(&directories, &format!("./usr/share/{name}"), &data))
+}
+
+fn documented_deb(name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) -> Vec<u8> {
+    let (own, above) = (format!("./usr/share/doc/{name}"), ["./", "./usr/", "./usr/share/", "./usr/share/doc/"]);
+    let data = match documentation {
+        Documentation::Copyright(text) => {
+            let directory = format!("{own}/");
+            let directories = [&above[..], &[directory.as_str()]].concat();
+            plain_tar(&directories, &format!("{own}/copyright"), text)
+        }
+        Documentation::Of(other) => {
+            let mut tar = tar::Builder::new(plain_tar(&above, "./usr/share/doc/.keep", ""));
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            header.set_mtime(u64::from(DATE));
+            header.set_uid(0);
+            header.set_gid(0);
+            // Before the two empty blocks that end the archive.
+            let end = tar.get_mut().len() - 1024;
+            tar.get_mut().truncate(end);
+            header.set_link_name(other).unwrap();
+            header.as_mut_bytes()[..own.len()].copy_from_slice(own.as_bytes());
+            header.set_cksum();
+            tar.append(&header, &[][..]).unwrap();
+            tar.into_inner().unwrap()
+        }
+    };
+    packed(name, version, fields, &data)
+}
+
+fn packed(name: &str, version: &str, fields: &str, data: &[u8]) -> Vec<u8> {
     let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.invalid>\n{fields}Description: {name}\n"
     );
-    let own = (format!("usr/share/{name}"), format!("{name} {version}\n").into_bytes());
-    let (mut directories, all) = (vec!["./", "./usr/", "./usr/share/"], [&[own][..], files].concat());
-    if !files.is_empty() {
-        directories.extend(["./bin/", "./usr/bin/", "./usr/sbin/"]);
-    }
     let mut bytes = b"!<arch>\n".to_vec();
     for (part, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
-        ("control.tar", plain_tar(&["./"], &[("control".into(), control.into_bytes())])),
-        ("data.tar", plain_tar(&directories, &all)),
+        ("control.tar", plain_tar(&["./"], "./control", &control)),
+        ("data.tar", data.to_vec()),
     ] {
         bytes.extend(format!("{part:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", DATE, 0, 0, 100_644, content.len()).bytes());
         bytes.extend(&content);
@@ -219,7 +294,12 @@ fn deb(name: &str, version: &str, fields: &str, files: &[(String, Vec<u8>)]) -> 
     bytes
 }
 
-fn plain_tar(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
+    tar_of(directories, &[(path.trim_start_matches("./").to_owned(), content.as_bytes().to_vec())])
+}
+
+/// A tar of files by their paths; those in a `bin` directory can be run.
+fn tar_of(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let header = |path: &str, kind, mode, size| {
         let mut header = tar::Header::new_ustar();

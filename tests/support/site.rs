@@ -15,6 +15,8 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 pub struct Site {
     pub url: Url,
     files: Files,
+    /// Whole answers, status line and all, by path.
+    answers: Files,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -22,12 +24,12 @@ impl Site {
     pub fn serve() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-        let site = Self { url, files: Files::default(), asked: Arc::default() };
-        let (files, asked) = (site.files.clone(), site.asked.clone());
+        let site = Self { url, files: Files::default(), answers: Files::default(), asked: Arc::default() };
+        let (files, answers, asked) = (site.files.clone(), site.answers.clone(), site.asked.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (files, asked) = (files.clone(), asked.clone());
-                std::thread::spawn(move || answer(stream, &files, &asked));
+                let (files, answers, asked) = (files.clone(), answers.clone(), asked.clone());
+                std::thread::spawn(move || answer(stream, &files, &answers, &asked));
             }
         });
         site
@@ -36,6 +38,23 @@ impl Site {
     /// Puts a file at an absolute path, over what was there.
     pub fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         self.files.lock().unwrap().insert(path.to_owned(), bytes.into());
+    }
+
+    /// Answers a path with these bytes, status line and all.
+    pub fn put_answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
+    }
+
+    /// All paths that there are.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Puts what is at one path at another one as well.
+    pub fn copy(&self, from: &str, to: &str) {
+        let mut files = self.files.lock().unwrap();
+        let bytes = files[from].clone();
+        files.insert(to.to_owned(), bytes);
     }
 
     /// Takes away the one file whose path contains `part`.
@@ -59,17 +78,24 @@ impl Site {
 
     fn path_with(&self, part: &str) -> String {
         let files = self.files.lock().unwrap();
+        if files.contains_key(part) {
+            return part.to_owned();
+        }
         let found: Vec<&String> = files.keys().filter(|path| path.contains(part)).collect();
         assert_eq!(found.len(), 1, "files with `{part}`: {found:?}");
         found[0].clone()
     }
 }
 
-fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) {
+fn answer(mut stream: TcpStream, files: &Files, answers: &Files, asked: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
     lines.by_ref().find(String::is_empty);
     asked.lock().unwrap().push(path.clone());
+    if let Some(answer) = answers.lock().unwrap().get(&path) {
+        stream.write_all(answer).ok();
+        return;
+    }
     let (status, body) = match files.lock().unwrap().get(&path) {
         Some(bytes) => ("200 OK", bytes.clone()),
         None => ("404 Not Found", Vec::new()),

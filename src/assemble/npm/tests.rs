@@ -36,6 +36,7 @@ impl Bench {
         let bytes = tarball(&entries);
         let scripts = install_scripts(&manifest, crate::resolve::npm::HasBinding::No);
         self.pins.push(NpmPin {
+            published: None,
             name: PackageName::parse(manifest["name"].as_str().unwrap()).unwrap(),
             version: PackageVersion::parse(manifest["version"].as_str().unwrap()).unwrap(),
             platform: Platform::LINUX_AMD64,

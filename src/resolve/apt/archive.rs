@@ -43,6 +43,8 @@ pub(super) struct SuiteRequest<'a> {
     pub(super) suite: &'a str,
     pub(super) architecture: &'static str,
     pub(super) now: i64,
+    /// The moment at which a snapshot-style archive is read.
+    pub(super) snapshot: Option<i64>,
 }
 
 impl SuiteRequest<'_> {
@@ -74,6 +76,7 @@ impl SuiteRequest<'_> {
             source: name.clone(),
             suite: self.suite.to_owned(),
             date: release.date,
+            snapshot: self.snapshot,
             keys: verified.keys,
             in_release: artifact(&path, Listed { sha256, size: bytes.len() as u64 })?,
             indexes,

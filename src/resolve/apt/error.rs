@@ -6,11 +6,18 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::http::HttpError;
 use crate::base::text::sanitize;
 use crate::model::{Sha256, SourceName, ValueError};
+use crate::source::no_times_hint;
 use crate::store::StoreError;
 
 /// No pins, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum AptError {
+    /// An archive has only what is there today, and something earlier is asked for.
+    #[error("`{name}` is no snapshot archive: it has only what is there today")]
+    NoSnapshot {
+        /// The source.
+        name: SourceName,
+    },
     /// No source of Debian packages is known.
     #[error("no source of Debian packages is known")]
     NoSource,
@@ -123,7 +130,7 @@ impl Explain for AptError {
             Self::Release { source, .. } => source.kind(),
             Self::Keyring { .. } => Kind::Asked,
             Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } => Kind::Distrust,
-            Self::BadIndex { .. } | Self::BadRecord { .. } => Kind::Unable,
+            Self::BadIndex { .. } | Self::BadRecord { .. } | Self::NoSnapshot { .. } => Kind::Unable,
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Worker => Kind::Bug,
@@ -157,6 +164,10 @@ impl Explain for AptError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::NoSnapshot { name } => vec![
+                format!("give `[sources.{name}]` the `url` of a snapshot archive, with `{{time}}` for the moment"),
+                no_times_hint(name),
+            ],
             Self::NoSource => vec!["name one in `[sources.debian]` with `kind = \"apt\"` and its `url`".into()],
             Self::Fetch { source, path, .. } if source.is_not_found() && path.ends_with("InRelease") => {
                 vec!["check the suite's name, and `suites` of that source".into()]

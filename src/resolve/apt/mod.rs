@@ -36,7 +36,7 @@ use crate::base::http::HttpClient;
 use crate::lock::{AptPin, ArchivePin};
 use crate::manifest::Recommends;
 use crate::model::{PackageName, PackageVersion, Platform, SourceName};
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 /// What is asked.
@@ -55,6 +55,8 @@ pub struct AptRequest<'a> {
     pub installed: Option<&'a str>,
     /// The moment of locking in seconds since 1970: Valid-Until and the expiry of keys are judged by it.
     pub now: i64,
+    /// As of when packages count, which takes a snapshot-style archive; as of now without it.
+    pub as_of: Option<&'a AsOf>,
 }
 
 /// What was chosen.
@@ -126,21 +128,43 @@ async fn fetch_archives(
     store: &Store,
 ) -> Result<Vec<Archive>, AptError> {
     let keyrings = read_keyrings(sources)?;
+    let dated = sources.iter().map(|source| Dated::new(source, request)).collect::<Result<Vec<_>, _>>()?;
     let mut suites = Vec::new();
-    for source in sources {
-        let keyring = keyrings.get(&source.name).ok_or(AptError::NoSource)?;
-        for pattern in &source.suites {
-            suites.push((*source, keyring, pattern.replace("{suite}", request.suite)));
+    for dated in &dated {
+        let keyring = keyrings.get(&dated.source.name).ok_or(AptError::NoSource)?;
+        for pattern in &dated.source.suites {
+            suites.push((dated, keyring, pattern.replace("{suite}", request.suite)));
         }
     }
     if suites.is_empty() {
         return Err(AptError::NoSource);
     }
     let architecture = request.platform.architecture.as_str();
-    let fetches = suites.iter().map(|(source, keyring, suite)| {
-        SuiteRequest { source, keyring, suite, architecture, now: request.now }.fetch(http, store)
+    let fetches = suites.iter().map(|(dated, keyring, suite)| {
+        let Dated { source, now, snapshot } = dated;
+        SuiteRequest { source, keyring, suite, architecture, now: *now, snapshot: *snapshot }.fetch(http, store)
     });
     futures::future::try_join_all(fetches).await
+}
+
+/// A source as of the moment asked for.
+struct Dated {
+    source: Source,
+    /// The moment by which it is judged.
+    now: i64,
+    /// The moment at which a snapshot is read.
+    snapshot: Option<i64>,
+}
+
+impl Dated {
+    fn new(source: &Source, request: &AptRequest<'_>) -> Result<Self, AptError> {
+        let before = request.as_of.filter(|as_of| as_of.asks(&source.name)).map(|as_of| as_of.before);
+        let now = before.unwrap_or(request.now);
+        match (source.is_snapshot(), before) {
+            (false, Some(_)) => Err(AptError::NoSnapshot { name: source.name.clone() }),
+            (is_snapshot, _) => Ok(Self { source: source.at(now), now, snapshot: is_snapshot.then_some(now) }),
+        }
+    }
 }
 
 /// A request that owns its parts, so that it can be answered on a thread of its own.

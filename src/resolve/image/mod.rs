@@ -8,6 +8,7 @@ mod registry;
 use std::collections::BTreeMap;
 
 pub use error::ImageError;
+pub use registry::Challenge;
 
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;

@@ -148,16 +148,17 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// `Bearer realm="…",service="…",scope="…"` (distribution token specification).
+/// What a registry answers to who has no token: `Bearer realm="…",service="…",scope="…"` (distribution token specification).
 #[derive(Debug, PartialEq, Eq)]
-struct Challenge {
+pub struct Challenge {
     realm: Url,
     service: Option<String>,
     scope: Option<String>,
 }
 
 impl Challenge {
-    fn parse(header: &str) -> Option<Self> {
+    /// Reads the header `WWW-Authenticate`.
+    pub fn parse(header: &str) -> Option<Self> {
         let (scheme, parameters) = header.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
@@ -177,8 +178,8 @@ impl Challenge {
         Some(Self { realm: realm?, service, scope })
     }
 
-    /// Where the token is had. Only pulling from this repository is asked for.
-    fn url(self, repository: &str) -> Option<Url> {
+    /// Where the token is had. Only what the registry names is asked for, or pulling from this repository.
+    pub fn url(self, repository: &str) -> Option<Url> {
         let mut url = self.realm;
         if !matches!(url.scheme(), "http" | "https") {
             return None;

@@ -3,7 +3,8 @@
 use crate::base::explain::{Explain, Kind};
 use crate::base::http::HttpError;
 use crate::base::text::{nearest, sanitize};
-use crate::model::ValueError;
+use crate::model::{SourceName, ValueError};
+use crate::source::no_times_hint;
 use crate::store::StoreError;
 
 /// Why there is no tree.
@@ -35,8 +36,18 @@ pub enum NpmError {
         wanted: String,
         /// Tags and the newest versions.
         known: Vec<String>,
+        /// The newest version that was published too late to count, and when that was.
+        late: Option<String>,
         /// Who asks for it.
         chain: Vec<String>,
+    },
+    /// The registry does not say when versions were published, and what counts depends on it.
+    #[error("`{source_name}` does not say when versions of `{}` were published", sanitize(name))]
+    NoTimes {
+        /// The package.
+        name: String,
+        /// The source.
+        source_name: SourceName,
     },
     /// A locked version that the registry's document does not have any more.
     #[error("the npm registry no longer has `{}@{}`", sanitize(name), sanitize(version))]
@@ -216,9 +227,10 @@ impl Explain for NpmError {
             | Self::Elsewhere { chain: links, .. }
             | Self::WrongPlatform { chain: links, .. }
             | Self::NeededOmit { chain: links, .. } => chain(links),
-            Self::NoVersion { known, chain: links, .. } => {
+            Self::NoVersion { known, late, chain: links, .. } => {
+                let late = late.iter().map(|late| format!("too late  {}", sanitize(late)));
                 let known = known.iter().map(|version| sanitize(version)).collect::<Vec<_>>().join(", ");
-                [chain(links), vec![format!("   known  {known}")]].concat()
+                [chain(links), vec![format!("   known  {known}")], late.collect()].concat()
             }
             Self::PeerConflict { wanted, present, chain: links, .. } => {
                 let present = present.iter().map(|present| format!(" present  {}", sanitize(present)));
@@ -257,6 +269,7 @@ impl Explain for NpmError {
             Self::Elsewhere { .. } => {
                 vec!["ask for a published version of it; if it is optional, it can be left out in `[npm] omit`".into()]
             }
+            Self::NoTimes { source_name, .. } => vec![no_times_hint(source_name)],
             Self::Gone { .. } => vec!["add `--pruned`, so that what no source has any more moves too".into()],
             Self::UnknownOmit { name, known } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => vec![format!("did you mean `{near}`?")],

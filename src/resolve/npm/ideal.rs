@@ -115,7 +115,7 @@ impl Planner<'_> {
         }
         tasks.sort_by(|a, b| collate::compare(&self.tree[a.0].wish.name, &self.tree[b.0].wish.name));
         for (edge, package) in tasks {
-            let force = match (self.moves(edge), self.registry.preferences().is_precise()) {
+            let force = match (self.moves(edge), self.registry.may_go_down()) {
                 (false, _) => Force::Missing,
                 (true, false) => Force::Newer,
                 (true, true) => Force::Any,
@@ -335,7 +335,7 @@ impl Planner<'_> {
         let wanted = wish.map(|wish| wish.spec.text.clone()).unwrap_or_default();
         let chain = tree.chain(node);
         match tree[node].absence.clone() {
-            Some(Absence::NoVersion(known)) => NpmError::NoVersion { name, wanted, known, chain },
+            Some(Absence::NoVersion { known, late }) => NpmError::NoVersion { name, wanted, known, late, chain },
             Some(Absence::Elsewhere) => NpmError::Elsewhere { name, wanted, chain },
             Some(Absence::UnknownName) | None => NpmError::UnknownPackage { name, chain },
         }

@@ -38,7 +38,7 @@ use crate::base::text::{count, human_size};
 use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmSection;
 use crate::model::{Artifact, PackageName, PackageVersion, Platform, Sha512};
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 #[cfg(test)]
@@ -63,6 +63,8 @@ pub struct NpmRequest<'a> {
     pub node_version: &'a str,
     /// The pins of the last lock: what is known of a tarball is taken from there when its sha512 has not changed.
     pub previous: &'a [NpmPin],
+    /// As of when versions count; as of now without it.
+    pub as_of: Option<&'a AsOf>,
     /// The pins that stay where they satisfy; without it everything is chosen again.
     pub keep: Option<Keep<'a, NpmPin>>,
 }
@@ -129,7 +131,7 @@ pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClie
 fn registry_for(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Registry, NpmError> {
     let target = Target::new(request.platform, request.node_version)
         .ok_or_else(|| NpmError::NodeVersion { text: request.node_version.to_owned() })?;
-    Registry::new(sources, http, target, Preferences::new(request.keep))
+    Registry::new(sources, http, target, Preferences::new(request.keep), request.as_of)
 }
 
 /// Plans all global packages as one tree and each project as one of its own.
@@ -195,9 +197,10 @@ impl Lookup<'_> {
         let tarball = Tarball::new(package, source, &manifest.dist)?;
         let name = PackageName::parse(&manifest.name)?;
         let version = PackageVersion::parse(&manifest.version_text)?;
+        let published = self.registry.published(&manifest.name, &manifest.version_text).await?;
         if let Some(known) = self.known(&name, &version, &tarball.sha512) {
             let artifact = Artifact { source: source.name.clone(), path: tarball.path, ..known.artifact.clone() };
-            return Ok(self.assemble(planned, name, version, artifact, known.scripts.clone()));
+            return Ok(self.assemble(planned, (name, version, published), artifact, known.scripts.clone()));
         }
         let contents = match tarball.recall(self.store) {
             Some(contents) => contents,
@@ -209,7 +212,7 @@ impl Lookup<'_> {
         let Contents { sha256, size, scripts, .. } = contents;
         let artifact =
             Artifact { source: source.name.clone(), path: tarball.path, size, sha256, sha512: Some(tarball.sha512) };
-        Ok(self.assemble(planned, name, version, artifact, scripts))
+        Ok(self.assemble(planned, (name, version, published), artifact, scripts))
     }
 
     fn known(&self, name: &PackageName, version: &PackageVersion, sha512: &Sha512) -> Option<&NpmPin> {
@@ -222,14 +225,14 @@ impl Lookup<'_> {
     fn assemble(
         &self,
         planned: Planned,
-        name: PackageName,
-        version: PackageVersion,
+        (name, version, published): (PackageName, PackageVersion, Option<i64>),
         artifact: Artifact,
         scripts: BTreeMap<String, crate::model::Sha256>,
     ) -> NpmPin {
         NpmPin {
             name,
             version,
+            published,
             platform: self.request.platform,
             places: planned.places.into_iter().collect(),
             artifact,

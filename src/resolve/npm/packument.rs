@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::spec::{Spec, SpecKind};
 use crate::model::Platform;
+use crate::source::{AsOf, parse_moment};
 
 /// The npm whose behaviour is reproduced; some packages ask for one in `engines`.
 const NPM_VERSION: &str = "11.19.1";
@@ -162,6 +163,8 @@ struct RawPackument {
     tags: BTreeMap<String, String>,
     #[serde(default)]
     versions: BTreeMap<String, Box<RawValue>>,
+    #[serde(default)]
+    time: BTreeMap<String, Value>,
 }
 
 /// All versions of a package.
@@ -170,14 +173,21 @@ pub(super) struct Packument {
     name: String,
     tags: BTreeMap<String, String>,
     versions: BTreeMap<String, Box<RawValue>>,
+    times: BTreeMap<String, i64>,
+    /// Versions that are there and do not count, because they were published too late.
+    late: BTreeSet<String>,
     read: Mutex<BTreeMap<String, Option<Arc<Manifest>>>>,
 }
 
 impl Packument {
     /// Reads the registry's answer about `name`. Versions that claim another name do not count.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let RawPackument { tags, versions } = serde_json::from_slice(bytes)?;
-        Ok(Self { name: name.to_owned(), tags, versions, read: Mutex::default() })
+        let RawPackument { tags, versions, time } = serde_json::from_slice(bytes)?;
+        let moment = |value: &Value| value.as_str().and_then(parse_moment);
+        let times = time.iter().filter_map(|(version, value)| Some((version.clone(), moment(value)?)));
+        let times = times.filter(|(version, _)| versions.contains_key(version)).collect();
+        let late = BTreeSet::new();
+        Ok(Self { name: name.to_owned(), tags, versions, times, late, read: Mutex::default() })
     }
 
     /// The package that it is about.
@@ -202,14 +212,24 @@ impl Packument {
     /// those in range, by (not deprecated and runs), runs, not deprecated, highest.
     pub fn pick(&self, spec: &Spec, target: &Target) -> Option<Arc<Manifest>> {
         let range = match &spec.kind {
-            SpecKind::Tag => return self.manifest(self.tags.get(&spec.text)?, target),
-            SpecKind::Version(version) => return self.manifest(&clean(version), target),
+            SpecKind::Tag => {
+                let tagged = self.tags.get(&spec.text)?;
+                // What a tag named before is not kept: the highest up to what it names now (behaviour of `npm --before`).
+                return match self.is_late(tagged) {
+                    true => self.pick(&Spec::parse(&format!("<={tagged}")), target),
+                    false => self.manifest(tagged, target),
+                };
+            }
+            SpecKind::Version(version) => {
+                return self.manifest(&clean(version), target).filter(|found| !self.is_late(&found.version_text));
+            }
             SpecKind::Elsewhere => return None,
             SpecKind::Any => None,
             SpecKind::Range(range) => Some(range),
         };
         if let Some(latest) = self.tags.get("latest")
             && range.is_none_or(|range| Version::parse_from_npm(latest).is_ok_and(|version| range.matches(&version)))
+            && !self.is_late(latest)
             && let Some(manifest) = self.manifest(latest, target)
             && manifest.engines_fit
             && !manifest.deprecated
@@ -235,7 +255,8 @@ impl Packument {
     /// The versions that pass, highest first.
     fn sorted(&self, passes: impl Fn(&Version) -> bool) -> Vec<(Version, &str)> {
         let parsed = self.versions.keys().filter_map(|text| Some((Version::parse_from_npm(text).ok()?, text.as_str())));
-        let mut versions: Vec<_> = parsed.filter(|(version, _)| passes(version)).collect();
+        let mut versions: Vec<_> =
+            parsed.filter(|(version, text)| passes(version) && !self.late.contains(*text)).collect();
         versions.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.0.build.cmp(&a.0.build)));
         versions
     }
@@ -247,7 +268,37 @@ impl Packument {
         self
     }
 
-    /// One version, if it is there.
+    /// The document in which versions that were published too late do not count; nothing when it says no times.
+    pub fn as_of(mut self, as_of: &AsOf) -> Option<Self> {
+        if self.times.is_empty() && !self.versions.is_empty() {
+            return None;
+        }
+        let is_late = |version: &&String| !as_of.admits(self.times.get(*version).copied());
+        self.late = self.versions.keys().filter(is_late).cloned().collect();
+        Some(self)
+    }
+
+    /// When a version was published, where the document says so.
+    pub fn published(&self, version: &str) -> Option<i64> {
+        self.times.get(version).copied()
+    }
+
+    /// Whether a version counts.
+    pub fn is_late(&self, version: &str) -> bool {
+        self.late.contains(version)
+    }
+
+    /// The newest of those that would answer and were published too late.
+    pub fn newest_late(&self, spec: &Spec) -> Option<&str> {
+        if let SpecKind::Tag = spec.kind {
+            return self.tags.get(&spec.text).map(String::as_str).filter(|version| self.is_late(version));
+        }
+        let parsed = self.late.iter().filter_map(|text| Some((Version::parse_from_npm(text).ok()?, text.as_str())));
+        let fitting = parsed.filter(|(version, _)| spec.is_satisfied_by(Some(version)));
+        fitting.max_by(|one, other| one.0.cmp(&other.0)).map(|(_, text)| text)
+    }
+
+    /// One version, if it is there, whether it counts or not.
     pub fn manifest(&self, version: &str, target: &Target) -> Option<Arc<Manifest>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = read.get(version) {

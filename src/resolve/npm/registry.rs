@@ -12,7 +12,8 @@ use super::kept::Preferences;
 use super::packument::{EdgeKind, Manifest, Packument, Target};
 use super::spec::{Spec, SpecKind};
 use crate::base::http::{HttpClient, HttpError, Request};
-use crate::source::Source;
+use crate::model::SourceName;
+use crate::source::{AsOf, Source};
 
 /// The largest document that is read: popular packages have tens of MiB.
 const LARGEST_DOCUMENT: u64 = 256 << 20;
@@ -23,7 +24,12 @@ pub(super) enum Absence {
     /// The registry has no such name.
     UnknownName,
     /// It has the name, and no version that answers.
-    NoVersion(Vec<String>),
+    NoVersion {
+        /// Tags and versions that it has.
+        known: Vec<String>,
+        /// The newest version that was published too late, and when that was.
+        late: Option<String>,
+    },
     /// The wish is not for a registry.
     Elsewhere,
 }
@@ -35,6 +41,7 @@ type Answer = Result<Option<Arc<Packument>>, Refusal>;
 enum Refusal {
     Http(Arc<HttpError>),
     Document(Arc<serde_json::Error>),
+    NoTimes(SourceName),
 }
 
 impl Refusal {
@@ -43,6 +50,7 @@ impl Refusal {
         match self {
             Self::Http(source) => NpmError::Registry { name, source },
             Self::Document(source) => NpmError::Document { name, source },
+            Self::NoTimes(source_name) => NpmError::NoTimes { name, source_name },
         }
     }
 }
@@ -56,6 +64,7 @@ struct Inner {
     http: HttpClient,
     target: Target,
     preferences: Preferences,
+    as_of: Option<AsOf>,
     documents: Mutex<BTreeMap<String, Arc<OnceCell<Answer>>>>,
     foreseen: Mutex<BTreeSet<(String, String)>>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -68,6 +77,7 @@ impl Registry {
         http: &HttpClient,
         target: Target,
         preferences: Preferences,
+        as_of: Option<&AsOf>,
     ) -> Result<Self, NpmError> {
         if sources.is_empty() {
             return Err(NpmError::NoSource);
@@ -77,6 +87,7 @@ impl Registry {
             http: http.clone(),
             target,
             preferences,
+            as_of: as_of.cloned(),
             documents: Mutex::default(),
             foreseen: Mutex::default(),
             tasks: Mutex::default(),
@@ -104,7 +115,9 @@ impl Registry {
         let Some(packument) = self.document(spec.package(key)).await? else {
             return Ok(Err(Absence::UnknownName));
         };
-        Ok(self.choose(&packument, spec).ok_or_else(|| Absence::NoVersion(packument.known(8))))
+        Ok(self
+            .choose(&packument, spec)
+            .ok_or_else(|| Absence::NoVersion { known: packument.known(8), late: self.explain_late(&packument, spec) }))
     }
 
     /// One version of a package, if its document has it.
@@ -113,10 +126,27 @@ impl Registry {
         Ok(packument.and_then(|packument| packument.manifest(version, self.target())))
     }
 
+    /// When a version was published, where the registry says so and is asked for it.
+    pub async fn published(&self, package: &str, version: &str) -> Result<Option<i64>, NpmError> {
+        Ok(self.document(package).await?.and_then(|packument| packument.published(version)))
+    }
+
+    /// Whether what moves may go to an older version: to a precise one, or to the one of an earlier moment.
+    pub fn may_go_down(&self) -> bool {
+        self.0.preferences.is_precise() || self.0.as_of.is_some()
+    }
+
+    fn explain_late(&self, packument: &Packument, spec: &Spec) -> Option<String> {
+        let as_of = self.0.as_of.as_ref()?;
+        let version = packument.newest_late(spec)?;
+        Some(format!("{version}, {}", as_of.explain(packument.published(version))))
+    }
+
     /// A preferred version that answers, else npm's choice.
     fn choose(&self, packument: &Packument, spec: &Spec) -> Option<Arc<Manifest>> {
         let preferred = self.0.preferences.versions_of(packument.name());
-        let fitting = preferred.iter().filter(|(version, text)| match spec.kind {
+        let counts = |text: &str| !self.0.preferences.moves(packument.name()) || !packument.is_late(text);
+        let fitting = preferred.iter().filter(|(_, text)| counts(text)).filter(|(version, text)| match spec.kind {
             SpecKind::Tag => packument.tagged(&spec.text) == Some(*text),
             _ => spec.is_satisfied_by(Some(version)),
         });
@@ -181,7 +211,13 @@ impl Registry {
             Ok(answer) => answer,
         };
         let packument = Packument::parse(package, &answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
-        Ok(Some(Arc::new(packument.without(&self.0.preferences.gone(package)))))
+        let packument = packument.without(&self.0.preferences.gone(package));
+        let as_of = self.0.as_of.as_ref().filter(|as_of| as_of.asks(&source.name));
+        let packument = match as_of {
+            Some(as_of) => packument.as_of(as_of).ok_or_else(|| Refusal::NoTimes(source.name.clone()))?,
+            None => packument,
+        };
+        Ok(Some(Arc::new(packument)))
     }
 }
 

@@ -113,8 +113,14 @@ impl FakeRegistry {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
-        let request =
-            NpmRequest { platform: Platform::LINUX_AMD64, section, node_version: "20.19.2", previous, keep: None };
+        let request = NpmRequest {
+            platform: Platform::LINUX_AMD64,
+            section,
+            node_version: "20.19.2",
+            previous,
+            as_of: None,
+            keep: None,
+        };
         let answer = resolve(&request, &[&self.source()], &http, &store, &Progress::hidden()).await;
         if matches!(answer, Err(NpmError::Mismatch { .. })) {
             assert_eq!(store.blobs().unwrap(), [], "bytes that nobody vouches for do not stay");
@@ -357,6 +363,7 @@ async fn a_scope_is_bound_to_its_source() {
         section: &section,
         node_version: "20.19.2",
         previous: &[],
+        as_of: None,
         keep: None,
     };
     let pins = resolve(&request, &[&public.source(), &own], &http, &store, &Progress::hidden()).await.unwrap();

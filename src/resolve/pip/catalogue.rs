@@ -16,13 +16,24 @@ use super::requirement::Versions;
 use super::target::Target;
 use crate::base::http::HttpClient;
 use crate::model::Sha256;
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 /// How many versions are looked at ahead once a project proves hard to settle.
 const AHEAD: usize = 16;
 
 type Cells<K, T> = Mutex<BTreeMap<K, Arc<OnceCell<Arc<T>>>>>;
+
+/// What of all projects is taken before all else, and what not.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    /// The locked files to be taken where their versions are allowed.
+    pub(super) preferred: BTreeMap<PackageName, Sha256>,
+    /// Files that are listed and cannot be had.
+    pub(super) gone: BTreeSet<Sha256>,
+    /// As of when files count.
+    pub(super) as_of: Option<AsOf>,
+}
 
 /// The indexes as far as they were asked. Dropping it stops what is still under way.
 #[derive(Debug)]
@@ -34,9 +45,7 @@ pub(super) struct Catalogue {
 #[derive(Debug)]
 struct Shared {
     target: Target,
-    preferred: BTreeMap<PackageName, Sha256>,
-    /// Files that are listed and cannot be had.
-    gone: BTreeSet<Sha256>,
+    choices: Choices,
     http: HttpClient,
     store: Store,
     default: Source,
@@ -48,8 +57,7 @@ struct Shared {
 impl Catalogue {
     pub(super) fn new(
         target: Target,
-        preferred: BTreeMap<PackageName, Sha256>,
-        gone: BTreeSet<Sha256>,
+        choices: Choices,
         sources: &[&Source],
         http: &HttpClient,
         store: &Store,
@@ -67,8 +75,7 @@ impl Catalogue {
         }
         let shared = Shared {
             target,
-            preferred,
-            gone,
+            choices,
             http: http.clone(),
             store: store.clone(),
             default: Source::clone(default),
@@ -149,7 +156,8 @@ impl Shared {
     }
 
     async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
-        let choice = Choice { preferred: self.preferred.get(name).copied(), gone: &self.gone };
+        let as_of = self.choices.as_of.as_ref().filter(|as_of| as_of.asks(&self.source_of(name).name));
+        let choice = Choice { preferred: self.choices.preferred.get(name).copied(), gone: &self.choices.gone, as_of };
         let fetch = async || {
             let page = Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await;
             page.map(Arc::new)

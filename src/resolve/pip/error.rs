@@ -4,6 +4,7 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::http::HttpError;
 use crate::base::text::sanitize;
 use crate::model::{ArtifactPath, Sha256, SourceName, ValueError};
+use crate::source::no_times_hint;
 use crate::store::StoreError;
 
 /// Why there are no pins.
@@ -74,6 +75,14 @@ pub enum PipError {
         /// Why, for people.
         why: String,
     },
+    /// An index does not say when files were published, and what counts depends on it.
+    #[error("`{source_name}` does not say when files of `{}` were published", sanitize(name))]
+    NoTimes {
+        /// The project.
+        name: String,
+        /// The source.
+        source_name: SourceName,
+    },
     /// A source did not answer as needed.
     #[error("could not read about `{name}`")]
     Http {
@@ -132,6 +141,7 @@ impl Explain for PipError {
             Self::UnknownProject { .. }
             | Self::NoWheel { .. }
             | Self::NoSolution { .. }
+            | Self::NoTimes { .. }
             | Self::Page { .. }
             | Self::Gone { .. }
             | Self::Value(_) => Kind::Unable,
@@ -197,6 +207,7 @@ impl Explain for PipError {
                 format!("ask for a version of `{name}` that has such a wheel, in `packages` or `constraints`"),
                 "or build the wheel once, serve it from an index of your own and bind it in `[sources]`".into(),
             ],
+            Self::NoTimes { source_name, .. } => vec![no_times_hint(source_name)],
             Self::NoSolution { .. } => vec!["loosen one of the requirements above in `[pip]`".into()],
             Self::Gone { .. } => vec!["run `oclock update --pruned`: it moves only pins that are gone".into()],
             Self::Http { source, .. } => source.hints(),

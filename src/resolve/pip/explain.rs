@@ -219,6 +219,7 @@ fn describe(version: &Version, reasons: &BTreeSet<Unusable>, machine: &str) -> S
         match reason {
             Unusable::Python(specifier) => parts.push(format!("a wheel that requires Python {specifier}")),
             Unusable::NoHash => parts.push("a wheel without a sha256".to_owned()),
+            Unusable::Late(when) => parts.push(format!("a wheel {when}")),
             Unusable::Source if reasons.len() == 1 => parts.push("source only".to_owned()),
             Unusable::Source | Unusable::Tags(_) => {}
         }

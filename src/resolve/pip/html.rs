@@ -98,6 +98,7 @@ fn listed(attributes: &BTreeMap<String, String>, base: &Url) -> Result<Option<Li
         requires_python: attributes.get("data-requires-python").filter(|text| !text.is_empty()).cloned(),
         yanked: attributes.contains_key("data-yanked"),
         size: None,
+        published: None,
         filename,
         url,
         sha256,

@@ -27,13 +27,13 @@ use crate::base::progress::Progress;
 use crate::lock::{Keep, PipPin};
 use crate::manifest::PipSection;
 use crate::model::{Artifact, Platform, Sha256};
-use crate::source::Source;
+use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 pub use error::PipError;
 pub use page::{ListedFile, fetch_files};
 
-use catalogue::Catalogue;
+use catalogue::{Catalogue, Choices};
 use requirement::{Asked, Node};
 use solve::Solution;
 use target::Target;
@@ -49,6 +49,8 @@ pub struct PipRequest<'a> {
     pub python_version: &'a str,
     /// The target's glibc, such as `(2, 41)`: the newest manylinux level it runs.
     pub glibc: (u16, u16),
+    /// As of when files count; as of now without it.
+    pub as_of: Option<&'a AsOf>,
     /// The pins that stay where they satisfy; without it everything is chosen again.
     pub keep: Option<Keep<'a, PipPin>>,
 }
@@ -72,7 +74,8 @@ pub async fn resolve(
         return Ok(Vec::new());
     }
     let phase = progress.spinner("resolving pip");
-    let catalogue = Catalogue::new(target, preferred(request)?, gone(request), sources, http, store)?;
+    let choices = Choices { preferred: preferred(request)?, gone: gone(request), as_of: request.as_of.cloned() };
+    let catalogue = Catalogue::new(target, choices, sources, http, store)?;
     asked.check_names(&catalogue).await?;
     let solution = solve::solve(&asked, &catalogue).await?;
     check_kept(request, &solution, &catalogue).await?;

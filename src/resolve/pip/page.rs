@@ -15,7 +15,7 @@ use super::target::Target;
 use super::{PipError, html};
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::model::Sha256;
-use crate::source::Source;
+use crate::source::{AsOf, Source, parse_moment};
 
 /// The largest page accepted; the largest seen has 21 MB.
 const PAGE_LIMIT: u64 = 128 << 20;
@@ -37,6 +37,8 @@ pub struct ListedFile {
     pub requires_python: Option<String>,
     /// Whether its publisher asks not to use it (PEP 592).
     pub yanked: bool,
+    /// When it was uploaded, in seconds since 1970.
+    pub published: Option<i64>,
 }
 
 /// A wheel that the target can use.
@@ -48,6 +50,7 @@ pub(super) struct Wheel {
     pub(super) size: Option<u64>,
     pub(super) metadata: Option<Sha256>,
     pub(super) yanked: bool,
+    pub(super) published: Option<i64>,
 }
 
 /// Why a file cannot be used.
@@ -61,6 +64,8 @@ pub(super) enum Unusable {
     Python(String),
     /// The index gives no sha256 for it.
     NoHash,
+    /// It was published too late to count; when that was.
+    Late(String),
 }
 
 /// What of a project is taken before all others, and what not.
@@ -70,6 +75,8 @@ pub(super) struct Choice<'a> {
     pub(super) preferred: Option<Sha256>,
     /// Files that are listed and cannot be had.
     pub(super) gone: &'a BTreeSet<Sha256>,
+    /// As of when files count.
+    pub(super) as_of: Option<&'a AsOf>,
 }
 
 /// What a project has.
@@ -99,7 +106,11 @@ impl Page {
         choice: Choice<'_>,
     ) -> Result<Self, PipError> {
         let listed = fetch_files(name.as_ref(), source, http).await?;
-        Ok(listed.map_or_else(Self::default, |files| Self::judge(name, files, target, choice)))
+        let Some(files) = listed else { return Ok(Self::default()) };
+        if choice.as_of.is_some() && !files.is_empty() && files.iter().all(|file| file.published.is_none()) {
+            return Err(PipError::NoTimes { name: name.to_string(), source_name: source.name.clone() });
+        }
+        Ok(Self::judge(name, files, target, choice))
     }
 
     fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target, choice: Choice<'_>) -> Self {
@@ -112,7 +123,8 @@ impl Page {
             if file.sha256.is_some_and(|sha256| choice.gone.contains(&sha256)) {
                 continue;
             }
-            let (version, rank) = match judge_file(name, &file, target, &mut specifiers) {
+            let as_of = choice.as_of.filter(|_| !is_preferred(file.sha256));
+            let (version, rank) = match judge_file(name, &file, target, &mut specifiers).as_of(&file, as_of) {
                 Judgement::Ignored => continue,
                 Judgement::Unusable(version, why) => {
                     page.unusable.entry(version).or_default().insert(why);
@@ -129,8 +141,8 @@ impl Page {
                 continue;
             }
             ranks.insert(version.clone(), rank);
-            let ListedFile { filename, url, size, metadata, yanked, .. } = file;
-            page.wheels.insert(version, Wheel { filename, url, sha256, size, metadata, yanked });
+            let ListedFile { filename, url, size, metadata, yanked, published, .. } = file;
+            page.wheels.insert(version, Wheel { filename, url, sha256, size, metadata, yanked, published });
         }
         page.versions = page.wheels.keys().cloned().collect();
         page
@@ -161,6 +173,18 @@ enum Judgement {
     Usable(Version, Rank),
     Unusable(Version, Unusable),
     Ignored,
+}
+
+impl Judgement {
+    /// The judgement of a file that must have been published in time.
+    fn as_of(self, file: &ListedFile, as_of: Option<&AsOf>) -> Self {
+        match (self, as_of) {
+            (Self::Usable(version, _), Some(as_of)) if !as_of.admits(file.published) => {
+                Self::Unusable(version, Unusable::Late(as_of.explain(file.published)))
+            }
+            (judgement, _) => judgement,
+        }
+    }
 }
 
 fn judge_file(
@@ -248,6 +272,7 @@ struct JsonFile<'a> {
     #[serde(default)]
     hashes: JsonHashes,
     size: Option<u64>,
+    upload_time: Option<String>,
     requires_python: Option<String>,
     #[serde(default)]
     yanked: JsonYanked,
@@ -319,6 +344,7 @@ fn listed(file: JsonFile<'_>, base: &Url) -> Result<Option<ListedFile>, String> 
         filename: file.filename.into_owned(),
         url,
         size: file.size,
+        published: file.upload_time.as_deref().and_then(parse_moment),
         requires_python: file.requires_python.filter(|text| !text.is_empty()),
     }))
 }

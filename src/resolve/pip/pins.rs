@@ -103,6 +103,7 @@ async fn pin(
         version: PackageVersion::parse(&version.to_string())?,
         platform,
         tags: tags_of(&wheel.filename).to_owned(),
+        published: wheel.published,
         artifact: Artifact {
             source: source.name.clone(),
             path: wheel_path(&package, &wheel.filename)?,

@@ -199,6 +199,7 @@ mod tests {
             section: &section,
             python_version: "3.13.5",
             glibc: (2, 41),
+            as_of: None,
             keep: None,
         };
         Target::new(&request).unwrap()
