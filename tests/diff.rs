@@ -5,12 +5,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use oclock::lock::{BasePin, ImagePin, Lockfile, PipPin, fingerprints, parse_lockfile, render_lockfile};
 use oclock::manifest::parse_manifest;
 use oclock::model::{Architecture, ArtifactPath, PackageName, PackageVersion, Platform, Sha256, SourceName};
 use serde_json::Value;
+use support::git::Repository;
 use support::project::{Answer, MANIFEST, Project};
 use support::registries::Registries;
 use support::wheels::WheelBuilder;
@@ -91,6 +91,7 @@ fn wheel(name: &str, at: &str, required_by: &str) -> PipPin {
         version: version(at),
         platform: AMD64,
         tags: "py3-none-any".into(),
+        published: None,
         artifact: oclock::model::Artifact {
             source: SourceName::parse("pypi").unwrap(),
             path: ArtifactPath::parse(&path).unwrap(),
@@ -198,6 +199,33 @@ fn names_and_versions_that_nobody_expects_are_warned_of() {
 }
 
 #[test]
+fn a_release_younger_than_the_policy_asks_for_is_an_error() {
+    let mut change = Change::new();
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let young = |lock: &mut Lockfile| {
+        let pin = pip(lock, "numbers");
+        to_version(pin, "1.6");
+        pin.published = Some(now - 2 * 86_400);
+    };
+    assert_eq!(change.found(young), [], "no policy, no limit");
+    assert_eq!(change.json()["pins"][0]["age_days"], 2);
+    change.project.write("oclock.toml", format!("{MANIFEST}\n[policy]\nmin-age-days = 3\n"));
+    change.gives("policy-age", "error", "pip:numbers", "published = ", young);
+    let message = change.json()["findings"][0]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, "`pip:numbers 1.6` is 2 days old, and the policy asks for 3");
+    let old = change.found(|lock| {
+        young(lock);
+        pip(lock, "numbers").published = Some(now - 4 * 86_400);
+    });
+    assert_eq!(old, []);
+    change.before(young);
+    assert_eq!(change.found(|_| ()), [], "what was locked before is for `audit` to judge");
+    change.gives("lock-evidence-lost", "error", "pip:numbers", "sha256 = ", |lock| {
+        pip(lock, "numbers").published = None;
+    });
+}
+
+#[test]
 fn base_time_seal_and_platforms_are_named() {
     let change = Change::new();
     change.gives("lock-base", "warning", "base", "[base]", |lock| {
@@ -296,33 +324,16 @@ fn waivers_excuse_and_levels_decide_the_exit_code() {
     assert_eq!(code(&["diff", "--fail-on", "note", "before.toml"]), 1);
 }
 
-/// git as it is on this machine, in the project and with no settings but these.
-fn git(project: &Project, arguments: &[&str]) -> Answer {
-    let mut command = Command::new(git_program());
-    command.args(["-c", "user.name=A", "-c", "user.email=a@example.invalid", "-c", "core.pager=cat"]);
-    command.args(arguments).current_dir(project.root()).env_clear();
-    command.env("HOME", project.home()).env("PATH", project.tools()).env("GIT_CONFIG_NOSYSTEM", "1");
-    let answer = project.answer(&mut command);
-    assert_eq!(answer.code, 0, "git {arguments:?}: {answer:?}");
-    answer
-}
-
-fn git_program() -> std::path::PathBuf {
-    let directories = std::env::var_os("PATH").unwrap();
-    let found = std::env::split_paths(&directories).map(|directory| directory.join("git")).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("these tests need git"))
-}
-
 /// A locked project under git, with oclock and git on its PATH.
 fn repository(registries: &Registries) -> Project {
     let project = Project::locked(registries);
-    symlink(git_program(), project.tools().join("git")).unwrap();
     symlink(env!("CARGO_BIN_EXE_oclock"), project.tools().join("oclock")).unwrap();
-    git(&project, &["init", "--quiet", "--initial-branch", "main"]);
-    project.write(".gitignore", ".oclock/\n");
-    git(&project, &["add", "--all"]);
-    git(&project, &["commit", "--quiet", "--message", "locked"]);
+    Repository::start(&project);
     project
+}
+
+fn git(project: &Project, arguments: &[&str]) -> Answer {
+    Repository::at(project).git(arguments)
 }
 
 #[test]
@@ -424,7 +435,7 @@ fn json_keeps_its_shape() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(keys(&outcome), "old new differs findings questions pins totals");
     assert_eq!(keys(&outcome["findings"][0]), "rule level subject message place evidence excuse");
-    let pin = "ecosystem name platforms fate from to bump asked_by asked requirement growth rules";
+    let pin = "ecosystem name platforms fate from to bump asked_by asked requirement age_days growth rules";
     assert_eq!(keys(&outcome["pins"][0]), pin);
     assert_eq!(keys(&outcome["totals"]), "up down came went changed same bytes_before bytes_now");
     assert_eq!(
@@ -432,7 +443,7 @@ fn json_keeps_its_shape() {
         serde_json::json!({
             "ecosystem": "pip", "name": "numbers", "platforms": ["linux/amd64"], "fate": "down", "from": "1.5",
             "to": "1.4", "bump": "minor", "asked_by": "manifest", "asked": ["sums", "numbers"],
-            "requirement": "sums>=3", "growth": 145, "rules": ["lock-downgrade"],
+            "requirement": "sums>=3", "age_days": null, "growth": 145, "rules": ["lock-downgrade"],
         })
     );
 }

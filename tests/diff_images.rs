@@ -471,7 +471,7 @@ fn images_of_engines_are_written_out_and_compared() {
     let (image, store) = kept(&project, false);
     let name = format!("localhost/oclock-diff-{}:one", std::process::id());
     let archive = project.root().join("a.tar");
-    write_docker_archive(&archive, &image, &[name.clone()], &store).unwrap();
+    write_docker_archive(&archive, &image, std::slice::from_ref(&name), &store).unwrap();
     let archive = archive.to_str().unwrap();
     run("docker", &["load", "--quiet", "--input", archive]);
     let answer = diff(&project, &format!("docker:{name}"), archive);

@@ -7,13 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, FindingPlace, Level, Rule};
 use super::lock_rules::*;
+use super::policy::POLICY_AGE;
 use super::unasked::unasked;
+use crate::base::text::count;
 use crate::lock::{
     AptPin, Asked, Asker, Askers, Direction, LockDiff, LockLines, Lockfile, NpmPin, PinChange, PinDiff, PinSide,
     PinView, PipPin,
 };
 use crate::manifest::Manifest;
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
+
+const DAY: i64 = 86_400;
 
 /// Two locks and what else is known of them.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,10 @@ pub struct LockChange<'a> {
     pub new_manifest: Option<&'a Manifest>,
     /// The npm packages whose install scripts may run now, where that is known.
     pub approved: Option<&'a BTreeSet<PackageName>>,
+    /// Oldest age in days that a release must have, where the policy says it.
+    pub min_age_days: Option<u32>,
+    /// This moment in seconds since 1970, which age is counted to.
+    pub now: i64,
     /// Where things stand in the new lock's text.
     pub lines: &'a LockLines<'a>,
     /// What the new lock's file is called in findings.
@@ -122,6 +130,9 @@ impl Checks<'_> {
 
     fn pin(&mut self, pin: &PinDiff) {
         let Some(new) = &pin.new else { return };
+        if pin.old.as_ref().is_none_or(|old| old.version != new.version) {
+            self.age(pin, new);
+        }
         match &pin.old {
             Some(old) => pin.changes.iter().for_each(|change| self.changed(pin, old, new, change)),
             None => self.came(pin, new),
@@ -187,6 +198,18 @@ impl Checks<'_> {
         let message = format!("{} has a new or changed install script ({}); {fate}", named(pin, new), names.join(", "));
         let finding = Finding { level, ..self.about(&SCRIPTS, pin, new, "scripts", message) };
         self.found.add(finding, Some(pin.platform));
+    }
+
+    /// A release that is younger than the policy asks for.
+    fn age(&mut self, pin: &PinDiff, new: &PinSide) {
+        let (Some(days), Some(published)) = (self.change.min_age_days, new.published) else { return };
+        let age = self.change.now - published;
+        if age < i64::from(days) * DAY {
+            let old = count(usize::try_from(age.max(0) / DAY).unwrap_or(0), "day");
+            let message = format!("{} is {old} old, and the policy asks for {days}", named(pin, new));
+            let finding = self.about(&POLICY_AGE, pin, new, "published", message);
+            self.found.add(finding, Some(pin.platform));
+        }
     }
 
     fn unasked(&mut self, pin: &PinDiff) {

@@ -1,13 +1,14 @@
 //! The rules that two lockfiles are compared by, in the order of risk.
 
 use super::finding::{Level, Rule};
+use super::policy::POLICY_AGE;
 
 macro_rules! rules {
     ($($name:ident, $id:literal, $level:ident, $title:literal, $help:literal;)*) => {
         $(#[doc = concat!("Finds ", $title, ".")]
         pub static $name: Rule = Rule { id: $id, level: Level::$level, title: $title, help: $help };)*
-        /// All of them, gravest first: findings of one level are listed in this order.
-        pub static LOCK_RULES: &[&Rule] = &[$(&$name),*];
+        /// All of them, and the policy's rule about age; gravest first: findings of one level are listed in this order.
+        pub static LOCK_RULES: &[&Rule] = &[$(&$name,)* &POLICY_AGE];
     };
 }
 

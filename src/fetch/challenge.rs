@@ -14,6 +14,7 @@ use crate::source::Source;
 
 use super::error::FailureCause;
 use super::places::{Place, addresses, bases, look_up_wheel, place};
+use super::plan::Wanted;
 use super::transfer::PAGES;
 
 /// What one place has under the name of a locked file.
@@ -36,13 +37,14 @@ pub enum Held {
 
 /// Asks every place of these sources for a locked file: each source's own address and its mirrors. Gives one answer a
 /// place, with the place for people.
-pub async fn challenge(artifact: &Artifact, sources: &[Source], http: &HttpClient) -> Vec<(String, Held)> {
+pub async fn challenge(wanted: &Wanted<'_>, sources: &[Source], http: &HttpClient) -> Vec<(String, Held)> {
+    let artifact = wanted.artifact;
     let pages = Semaphore::new(PAGES);
     let mut seen = BTreeSet::new();
-    let places: Vec<(&Source, &url::Url)> = sources
+    let places: Vec<(&Source, url::Url)> = sources
         .iter()
-        .flat_map(|source| bases(source).map(move |base| (source, base)))
-        .filter(|(_, base)| seen.insert(*base))
+        .flat_map(|source| bases(source, &wanted.moments).into_iter().map(move |base| (source, base)))
+        .filter(|(_, base)| seen.insert(base.clone()))
         .collect();
     let asked = places.iter().map(async |(source, base)| {
         let held = ask(source, base, artifact, http, &pages).await;

@@ -51,6 +51,8 @@ pub struct PinDiff {
 pub struct PinSide {
     /// Its version.
     pub version: PackageVersion,
+    /// When its source says that it was published, in seconds since 1970.
+    pub published: Option<i64>,
     /// Its size in bytes.
     pub size: u64,
     /// Who asked for it.
@@ -197,6 +199,7 @@ type Group = (Ecosystem, Platform, PackageName);
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Facet<'a> {
     version: &'a PackageVersion,
+    published: Option<i64>,
     artifact: &'a Artifact,
     required_by: &'a [String],
     places: &'a [String],
@@ -215,11 +218,12 @@ fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
     }
     for pin in &lock.npm {
         let facet = plain(&pin.version, &pin.artifact, &pin.required_by);
-        add(pin.view(), Facet { places: &pin.places, scripts: Some(&pin.scripts), ..facet });
+        let published = pin.published;
+        add(pin.view(), Facet { published, places: &pin.places, scripts: Some(&pin.scripts), ..facet });
     }
     for pin in &lock.pip {
         let facet = plain(&pin.version, &pin.artifact, &pin.required_by);
-        add(pin.view(), Facet { details: [&pin.tags, "", "", ""], ..facet });
+        add(pin.view(), Facet { published: pin.published, details: [&pin.tags, "", "", ""], ..facet });
     }
     for facets in groups.values_mut().filter(|facets| facets.len() > 1) {
         facets.sort_by(|one, other| (one.version, one.artifact).cmp(&(other.version, other.artifact)));
@@ -228,7 +232,7 @@ fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
 }
 
 fn plain<'a>(version: &'a PackageVersion, artifact: &'a Artifact, required_by: &'a [String]) -> Facet<'a> {
-    Facet { version, artifact, required_by, places: &[], scripts: None, details: [""; 4] }
+    Facet { version, published: None, artifact, required_by, places: &[], scripts: None, details: [""; 4] }
 }
 
 type Pair<'a> = (Option<Facet<'a>>, Option<Facet<'a>>);
@@ -264,6 +268,7 @@ fn pin_diff(group: &Group, old: Option<Facet<'_>>, new: Option<Facet<'_>>) -> Op
     };
     let side = |facet: Facet<'_>| PinSide {
         version: facet.version.clone(),
+        published: facet.published,
         size: facet.artifact.size,
         required_by: facet.required_by.to_vec(),
     };
@@ -283,9 +288,15 @@ fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<Pi
     if same_version && !other_file && has_other_bytes(from, to) {
         changes.push(PinChange::Rehashed { from: from.sha256, to: to.sha256 });
     }
-    if from.sha512.is_some() && to.sha512.is_none() {
-        changes.push(PinChange::Evidence(vec!["sha512".to_owned()]));
+    let lost = [
+        ("sha512", from.sha512.is_some() && to.sha512.is_none()),
+        ("published", old.published.is_some() && new.published.is_none()),
+    ];
+    let lost: Vec<String> = lost.iter().filter(|(_, gone)| *gone).map(|(field, _)| (*field).to_owned()).collect();
+    if !lost.is_empty() {
+        changes.push(PinChange::Evidence(lost));
     }
+    let is_redated = old.published.zip(new.published).is_some_and(|(before, after)| before != after);
     if from.source != to.source {
         changes.push(PinChange::Source { from: from.source.clone(), to: to.source.clone() });
     }
@@ -304,7 +315,7 @@ fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<Pi
     for (differs, change) in [
         (old.places != new.places, PinChange::Places),
         (old.required_by != new.required_by, PinChange::RequiredBy),
-        (old.details != new.details && same_version && !other_file, PinChange::Details),
+        ((old.details != new.details || is_redated) && same_version && !other_file, PinChange::Details),
     ] {
         changes.extend(differs.then_some(change));
     }
@@ -415,6 +426,15 @@ mod tests {
         assert!(matches!(changes(wheel)[..], [PinChange::File { .. }, PinChange::Size { .. }]));
         let lost = changes(|lock| lock.npm[1].artifact.sha512 = None);
         assert_eq!(lost, [PinChange::Evidence(vec!["sha512".into()])]);
+        let redated = |lock: &mut Lockfile| lock.pip[0].published = Some(1);
+        assert_eq!(changes(redated), [], "more evidence than before");
+        let mut before = sample::lock();
+        redated(&mut before);
+        let lost = diff(&before, &sample::lock()).pins.remove(0).changes;
+        assert_eq!(lost, [PinChange::Evidence(vec!["published".into()])]);
+        let mut after = before.clone();
+        after.pip[0].published = Some(2);
+        assert_eq!(diff(&before, &after).pins.remove(0).changes, [PinChange::Details]);
         let other = changes(|lock| lock.npm[1].artifact.sha512 = Some(crate::model::Sha512::of("other")));
         assert!(matches!(other[..], [PinChange::Rehashed { .. }]));
     }

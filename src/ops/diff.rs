@@ -82,6 +82,8 @@ pub struct ChangedPin {
     pub asked: Vec<String>,
     /// The requirement as the manifest has it, where that is known.
     pub requirement: Option<String>,
+    /// How many days ago it was published, where the lockfile says when.
+    pub age_days: Option<i64>,
     /// By how many bytes its artifacts grew.
     pub growth: i64,
     /// The rules that found something about it.
@@ -122,18 +124,21 @@ pub fn diff(session: &Session, options: &DiffOptions) -> Result<DiffOutcome, Ops
 fn compare(old: &Side, new: &Side, file: &str) -> DiffOutcome {
     let difference = diff_locks(&old.lock, &new.lock);
     let lines = LockLines::of(&new.text);
+    let now = clock::now();
     let mut findings = check_lock_change(&LockChange {
         old: &old.lock,
         new: &new.lock,
         diff: &difference,
         old_manifest: old.own_manifest(),
         new_manifest: new.own_manifest(),
+        min_age_days: new.manifest.as_ref().and_then(|file| file.manifest.policy.min_age_days),
+        now,
         approved: new.manifest.as_ref().map(|file| &file.manifest.npm.scripts),
         lines: &lines,
         file,
     });
-    excuse(&mut findings, new);
-    let pins = changed_pins(&difference, old, new, &findings);
+    excuse(&mut findings, new, now);
+    let pins = changed_pins(&difference, old, new, &findings, now);
     DiffOutcome {
         old: old.label.clone(),
         new: new.label.clone(),
@@ -147,10 +152,10 @@ fn compare(old: &Side, new: &Side, file: &str) -> DiffOutcome {
 
 /// Applies the waivers of the newer manifest. One that excuses nothing is no finding here: what it excused may have been
 /// merged, and its date ends it.
-fn excuse(findings: &mut Vec<Finding>, new: &Side) {
+fn excuse(findings: &mut Vec<Finding>, new: &Side, now: i64) {
     let Some(file) = &new.manifest else { return };
     let waivers = &file.manifest.policy.waivers;
-    apply_waivers(findings, &Waived { waivers, rules: LOCK_RULES, manifest: &file.file, now: clock::now() });
+    apply_waivers(findings, &Waived { waivers, rules: LOCK_RULES, manifest: &file.file, now });
     findings.retain(|finding| finding.rule.id != UNUSED_WAIVER.id);
     sort_by_risk(findings);
 }
@@ -166,9 +171,11 @@ fn questions(difference: &LockDiff) -> Vec<&'static str> {
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
+const DAY: i64 = 86_400;
+
 type RowKey<'a> = (Ecosystem, &'a str, Option<&'a str>, Option<&'a str>);
 
-fn changed_pins(difference: &LockDiff, old: &Side, new: &Side, findings: &[Finding]) -> Vec<ChangedPin> {
+fn changed_pins(difference: &LockDiff, old: &Side, new: &Side, findings: &[Finding], now: i64) -> Vec<ChangedPin> {
     let mut rules: BTreeMap<&str, BTreeSet<&'static str>> = BTreeMap::new();
     for finding in findings {
         rules.entry(&finding.subject).or_default().insert(finding.rule.id);
@@ -209,6 +216,7 @@ fn changed_pins(difference: &LockDiff, old: &Side, new: &Side, findings: &[Findi
             asked_by: asked.by,
             asked: asked.chain.iter().map(ToString::to_string).collect(),
             requirement,
+            age_days: pin.new.as_ref().and_then(|side| side.published).map(|moment| (now - moment).max(0) / DAY),
             growth,
             rules: rules.get(subject.as_str()).into_iter().flatten().copied().collect(),
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::revision::RevisionError;
 use super::secrets::SecretsFound;
-use crate::assemble::AssembleError;
+use crate::assemble::{AssembleError, BaseImageError};
 use crate::attest::AttestError;
 use crate::audit::Finding;
 use crate::audit::secrets::SecretsError;
@@ -20,6 +20,7 @@ use crate::lock::{Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
+use crate::resolve::image::ImageError;
 use crate::resolve::npm::NpmError;
 use crate::resolve::pip::PipError;
 use crate::source::{SourceError, show_moment};
@@ -103,7 +104,7 @@ pub enum OpsError {
     /// A version that is needed and that no pin says.
     #[error("which {what} the image will have is not known")]
     UnknownTarget {
-        /// `Python` or `Node`.
+        /// `Python`, `Node`, `time` or `Debian suite`.
         what: &'static str,
         /// What to do.
         hint: &'static str,
@@ -133,14 +134,6 @@ pub enum OpsError {
     Output {
         /// What was asked.
         text: String,
-    },
-    /// Something that this version cannot do.
-    #[error("{what} cannot be done by this version of oclock")]
-    Unsupported {
-        /// What.
-        what: &'static str,
-        /// What to do instead.
-        hint: &'static str,
     },
     /// A word that names no package.
     #[error("`{}` names no package", sanitize(text))]
@@ -211,6 +204,12 @@ pub enum OpsError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The registry of the base image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] BaseImageError),
     /// Debian packages.
     #[error(transparent)]
     Apt(#[from] AptError),
@@ -291,6 +290,8 @@ impl OpsError {
             Self::Template(error) => error,
             Self::Source(error) => error,
             Self::Store(error) => error,
+            Self::Image(error) => error,
+            Self::Base(error) => error,
             Self::Apt(error) => error,
             Self::Npm(error) => error,
             Self::Pip(error) => error,
@@ -320,7 +321,7 @@ impl Explain for OpsError {
             Self::Republished { .. } => Kind::Distrust,
             Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
             Self::Rebuild { source } => source.kind(),
-            Self::NoStore | Self::Unsupported { .. } | Self::CannotMove { .. } => Kind::Unable,
+            Self::NoStore | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
     }
@@ -398,7 +399,7 @@ impl Explain for OpsError {
             }
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
-            Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
+            Self::UnknownTarget { hint, .. } => one(hint),
             Self::AsOfAhead { .. } => one("choose a date in the past, or set this machine's clock"),
             Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
             Self::Format { offered, .. } => vec![format!("it writes {}", offered.join(" and "))],

@@ -2,6 +2,7 @@
 
 mod attest;
 mod audit;
+mod base;
 mod build;
 mod context;
 mod diff;

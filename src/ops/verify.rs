@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use super::build::{check_seal, kept_by_id};
 use super::error::OpsError;
 use super::first_seen;
+use super::ground::Ground;
 use super::previous::previous_lock;
 use super::rebuild::{RebuildOptions, rebuild};
 use super::session::{Session, platform_of};
 use super::update::apt_request;
-use crate::assemble::{ContextRequest, assemble};
+use crate::assemble::files::read_project;
+use crate::assemble::{AssembleError, ContextRequest, assemble};
 use crate::audit::ledger::{OTHER_SOURCE, REPUBLISHED};
 use crate::audit::proof::{
     ArtifactReport, CHAIN, CONTENT, IMAGE_CONTEXT, IMAGE_DAMAGED, LOCK_DRIFT, LOCK_SEAL, OFFLINE_RULES, ONLINE_RULES,
@@ -323,12 +325,14 @@ impl Examiner<'_> {
     fn context(&mut self, platform: Platform, pin: &ImagePin) -> Result<&'static str, OpsError> {
         let rendered = self.session.rendered(&self.file.manifest, self.lock, platform)?;
         let phase = self.session.progress.spinner("assembling the context");
+        let project = read_project(&self.session.paths.context(), &rendered.instructions.copies);
+        let project = project.map_err(AssembleError::from)?;
         let assembled = assemble(&ContextRequest {
             manifest: &self.file.manifest,
             lock: self.lock,
             platform,
             rendered: &rendered,
-            directory: &self.session.paths.context(),
+            project: &project,
             store: &self.session.store,
         });
         match assembled {
@@ -390,10 +394,21 @@ impl Examiner<'_> {
 
     fn registries(&mut self) -> Result<(), OpsError> {
         let sources = self.session.sources(&self.file.manifest)?;
-        let archives = self.lock.platforms.iter().filter_map(|platform| apt_request(&self.file.manifest, *platform));
+        let (manifest, base) = (&self.file.manifest, &self.lock.base);
+        let mut grounds = Vec::new();
+        for platform in &self.lock.platforms {
+            if self.lock.apt.iter().any(|pin| pin.platform == *platform) {
+                let ground = self.session.block_on(Ground::of(self.session, manifest, &sources, base, *platform))?;
+                grounds.push((*platform, ground));
+            }
+        }
+        let mut archives = Vec::new();
+        for (platform, ground) in &grounds {
+            archives.extend(apt_request(manifest, *platform, (None, ground.as_ref()))?);
+        }
         let request = TodayRequest {
             lock: self.lock,
-            archives: archives.collect(),
+            archives,
             sources: &sources,
             http: &self.session.http,
             store: &self.session.store,

@@ -20,21 +20,21 @@ pub fn diff_outcome_lines(outcome: &DiffOutcome) -> String {
 }
 
 fn table(pins: &[ChangedPin]) -> String {
-    let rows: Vec<[String; 6]> = pins.iter().map(row).collect();
-    let widths: Vec<usize> = (0..5).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 6]| {
-        let [mark, name, versions, bump, growth, asker] = row;
-        let [m, n, v, b, g] = [0, 1, 2, 3, 4].map(|column| widths[column]);
-        let line = format!("{mark:m$}  {name:n$}  {versions:v$}  {bump:b$}  {growth:>g$}  {asker}");
+    let rows: Vec<[String; 7]> = pins.iter().map(row).collect();
+    let widths: Vec<usize> = (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let line = |row: &[String; 7]| {
+        let [mark, name, versions, bump, age, growth, asker] = row;
+        let [m, n, v, b, a, g] = [0, 1, 2, 3, 4, 5].map(|column| widths[column]);
+        let line = format!("{mark:m$}  {name:n$}  {versions:v$}  {bump:b$}  {age:>a$}  {growth:>g$}  {asker}");
         format!("{}\n", line.trim_end())
     };
     rows.iter().map(line).collect()
 }
 
-fn row(pin: &ChangedPin) -> [String; 6] {
+fn row(pin: &ChangedPin) -> [String; 7] {
     let mark = format!("{} {}", if pin.rules.is_empty() { ' ' } else { '!' }, fate_word(pin.fate));
     let bump = pin.bump.map(|bump| bump.as_str().to_owned()).unwrap_or_default();
-    [mark, named(pin), versions(pin, "->"), bump, growth(pin.growth), asker(pin)]
+    [mark, named(pin), versions(pin, "->"), bump, age(pin), growth(pin.growth), asker(pin)]
 }
 
 /// `pip:numbers`, with its platforms where it does not change on all of them alike.
@@ -58,6 +58,11 @@ pub(super) fn versions(pin: &ChangedPin, arrow: &str) -> String {
         (Some(version), _) | (None, Some(version)) => version.clone(),
         (None, None) => String::new(),
     }
+}
+
+/// `12 days`, where it is known.
+pub(super) fn age(pin: &ChangedPin) -> String {
+    pin.age_days.map(|days| count(usize::try_from(days).unwrap_or(usize::MAX), "day")).unwrap_or_default()
 }
 
 pub(super) fn growth(bytes: i64) -> String {

@@ -1,6 +1,6 @@
 //! How two lockfiles differ, as a comment of a pull request: risk first, the ordinary folded, and cut where it must be.
 
-use super::diff::{asker, fate_word, growth, questions, totals, versions};
+use super::diff::{age, asker, fate_word, growth, questions, totals, versions};
 use super::findings::{cell, word};
 use crate::audit::Finding;
 use crate::base::text::count;
@@ -27,7 +27,7 @@ pub fn diff_outcome_markdown(outcome: &DiffOutcome) -> String {
     }
     if !outcome.pins.is_empty() {
         text.push_str(&format!("\n<details><summary>{}</summary>\n", count(outcome.pins.len(), "changed pin")));
-        let head = "\n| | package | version | bump | size | asked for by |\n|---|---|---|---|---|---|\n";
+        let head = "\n| | package | version | bump | age | size | asked for by |\n|---|---|---|---|---|---|---|\n";
         rows(&mut text, head, outcome.pins.iter().map(pin_row), "pin");
         text.push_str("\n</details>\n");
     }
@@ -69,11 +69,12 @@ fn pin_row(pin: &ChangedPin) -> String {
     let mark = if pin.rules.is_empty() { "" } else { "⚠ " };
     let bump = pin.bump.map(|bump| bump.as_str()).unwrap_or_default();
     format!(
-        "| {mark}{} | `{}:{}` | {} | {bump} | {} | {} |\n",
+        "| {mark}{} | `{}:{}` | {} | {bump} | {} | {} | {} |\n",
         fate_word(pin.fate),
         pin.ecosystem,
         pin.name,
         cell(&versions(pin, "→")),
+        age(pin),
         growth(pin.growth),
         cell(&asker(pin))
     )

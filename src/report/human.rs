@@ -166,7 +166,8 @@ mod tests {
     use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
 
     fn side(version: &str) -> Option<PinSide> {
-        Some(PinSide { version: PackageVersion::parse(version).unwrap(), size: 1, required_by: Vec::new() })
+        let version = PackageVersion::parse(version).unwrap();
+        Some(PinSide { version, published: None, size: 1, required_by: Vec::new() })
     }
 
     fn pin(name: &str, old: Option<PinSide>, new: Option<PinSide>, changes: Vec<PinChange>) -> PinDiff {

@@ -34,8 +34,9 @@ pub fn textconv_lines(lock: &Lockfile) -> String {
 }
 
 fn line(pin: PinView<'_>, details: &str) -> String {
+    let published = pin.published.map(|seconds| format!(" published {}", moment(seconds))).unwrap_or_default();
     format!(
-        "{}:{} {} {} {} {details} for {}",
+        "{}:{} {} {} {} {details}{published} for {}",
         pin.ecosystem,
         pin.name,
         pin.version,

@@ -4,6 +4,8 @@ pub mod advisories;
 pub mod based;
 pub mod console;
 pub mod full_disk;
+pub mod git;
+pub mod image_registry;
 pub mod mutations;
 pub mod oracle;
 pub mod project;
