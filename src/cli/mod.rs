@@ -8,6 +8,7 @@ mod audit;
 mod diff;
 mod failure;
 mod update;
+mod verify;
 mod why;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
@@ -34,7 +35,7 @@ use crate::base::sandbox::HELPER;
 use crate::engine::{self, EngineChoice};
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    WantDigest,
+    Steps, WantDigest,
 };
 use crate::report;
 
@@ -131,6 +132,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         }
         Command::Sbom(sbom) => attest::run_sbom(&session, global.format, sbom),
         Command::Provenance(provenance) => attest::run_provenance(&session, global.format, provenance),
+        Command::Verify(verify) => verify::run(&session, global.format, verify),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }
@@ -167,6 +169,7 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
             recording: if build.record { Recording::Write } else { Recording::Compare },
             reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
             digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+            steps: build.steps.map_or(Steps::All, Steps::First),
             limit: Duration::from_secs(build.limit),
             memory: build.memory.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
         },
@@ -208,6 +211,7 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
     let options = SessionOptions {
         paths: Paths::new(Path::new("."), &global.manifest, &global.lockfile),
         store: global.store.clone(),
+        ledger: global.ledger.clone(),
         http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
     };
     Session::open(options, environment, Progress::new(progress_mode(global)))

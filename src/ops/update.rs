@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::{Ground, glibc, node_version, python_version, resolve_base};
 use super::error::OpsError;
+use super::first_seen;
 use super::pruned;
 use super::selective::Selective;
 use super::session::Session;
@@ -154,10 +155,15 @@ pub(super) fn finish(
     if let Some(previous) = previous.filter(|_| options.as_of.is_none()) {
         apt::check_rollback(&previous.archives, &lock.archives)?;
     }
+    first_seen::refuse_republished(session, lock)?;
+    lock::check_lockfile(lock).map_err(|reason| OpsError::Unreadable { reason })?;
     let changed = previous != Some(lock);
     let written = changed && options.mode == UpdateMode::Write;
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
+    }
+    if mode == UpdateMode::Write {
+        first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
     Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, gone: Vec::new() })
