@@ -3,8 +3,19 @@
 //! It owns the shape of a finding and how waivers of the manifest apply to findings; each family of rules has its own file.
 //! It knows nothing of the terminal, of formats of reports, and of how what it looks at was made.
 
+pub mod advisory;
+mod challenge;
 mod finding;
+mod gap;
+mod policy;
+mod signature;
 mod waiver;
 
+pub use challenge::{CHALLENGE_DIFFERS, Challenged, PlaceAnswer, check_challenge, fetch_challenge};
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};
+pub use gap::{NOT_AUDITED, not_audited};
+pub use policy::{
+    POLICY_AGE, POLICY_EVIDENCE, POLICY_SCRIPT, POLICY_SOURCE, PolicyRequest, check_policy, policy_rules,
+};
+pub use signature::{SIGNATURE_BAD, SIGNATURE_RULES, SignatureState, Signed, check_signatures, fetch_signatures};
 pub use waiver::{EXPIRED_WAIVER, UNUSED_WAIVER, Waived, apply_waivers};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::AuditArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Container images whose digest is a function of the lockfile alone.
@@ -83,6 +84,8 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Hold what the lockfile pins against the policy and against advisories
+    Audit(AuditArguments),
     /// List what the lockfile pins
     List,
     /// Say why a pin is there: the chains from what is asked for down to it
@@ -104,6 +107,7 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
+            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
             Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
@@ -180,6 +184,9 @@ pub(super) struct PlatformArguments {
 pub(super) struct BuildArguments {
     #[command(flatten)]
     pub platform: PlatformArguments,
+    /// Build every locked platform, and write one index for all of them to each `-o oci:DIR`
+    #[arg(long, conflicts_with_all = ["platform", "no_load", "digest_file"])]
+    pub all_platforms: bool,
     /// The engine that runs the steps
     #[arg(long, value_enum, default_value_t = EngineName::Auto)]
     pub engine: EngineName,

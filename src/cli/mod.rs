@@ -3,6 +3,7 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod audit;
 mod failure;
 mod update;
 mod why;
@@ -93,6 +94,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => update::run(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
+        Command::Audit(arguments) => audit::run(&session, global.format, arguments),
         Command::List => {
             let outcome = ops::list(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
@@ -134,19 +136,21 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
         (false, true) => Loading::Nothing,
     };
     let wants_digest = build.digest_file.is_some() || format == Format::Json;
-    let outcome = ops::build(
-        session,
-        &BuildOptions {
-            platform: build.platform.platform,
-            engine: engine_choice(build.engine),
-            loading,
-            outputs,
-            recording: if build.record { Recording::Write } else { Recording::Compare },
-            reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
-            digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
-            limit: Duration::from_secs(build.limit),
-        },
-    )?;
+    let options = BuildOptions {
+        platform: build.platform.platform,
+        engine: engine_choice(build.engine),
+        loading,
+        outputs,
+        recording: if build.record { Recording::Write } else { Recording::Compare },
+        reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
+        digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+        limit: Duration::from_secs(build.limit),
+    };
+    if build.all_platforms {
+        let outcome = ops::build_all(session, &options)?;
+        return Ok(Answer::yes(written(format, &outcome, report::build_all_lines)));
+    }
+    let outcome = ops::build(session, &options)?;
     if let (Some(file), Some(digest)) = (&build.digest_file, &outcome.digest) {
         write_atomically(file, format!("{}\n", digest.prefixed()).as_bytes())?;
     }

@@ -4,6 +4,7 @@
 mod buildah;
 pub mod containerfile;
 mod docker;
+mod foreign;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +13,11 @@ use crate::base::environment::Environment;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::process::{Cleanup, ProcessError};
-use crate::model::{Sha256, ValueError};
+use crate::model::{Platform, Sha256, ValueError};
 
 use containerfile::ContainerfileError;
+
+pub use foreign::ensure_runs;
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,6 +210,16 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// Its steps are programs of another architecture.
+    #[error("an image for `{platform}` cannot be built on this {machine} machine")]
+    Foreign {
+        /// The platform.
+        platform: Platform,
+        /// This machine's architecture.
+        machine: &'static str,
+        /// What is missing.
+        reason: String,
+    },
     /// The disk said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -218,7 +231,7 @@ impl Explain for EngineError {
             Self::Containerfile(error) => error.kind(),
             Self::NotScratch { .. } => Kind::Asked,
             Self::Step { source, .. } | Self::Failed { source, .. } => source.kind(),
-            Self::NoneUsable { .. } | Self::Answer { .. } => Kind::Unable,
+            Self::NoneUsable { .. } | Self::Answer { .. } | Self::Foreign { .. } => Kind::Unable,
             Self::Fs(error) => error.kind(),
         }
     }
@@ -237,6 +250,7 @@ impl Explain for EngineError {
                 tried.iter().map(|one| format!("{:>width$}  {}", one.engine, one.why)).collect()
             }
             Self::Step { source, .. } | Self::Failed { source, .. } => source.evidence(),
+            Self::Foreign { reason, .. } => vec![reason.clone()],
             _ => Vec::new(),
         }
     }
@@ -255,6 +269,10 @@ impl Explain for EngineError {
             Self::NoneUsable { .. } => {
                 vec!["install buildah and runc (`apt-get install buildah runc`), or start the docker daemon".into()]
             }
+            Self::Foreign { platform, .. } => vec![format!(
+                "build on a machine of that architecture, or register one (`apt-get install qemu-user-static`) that runs {} programs",
+                platform.architecture.machine()
+            )],
             Self::Containerfile(error) => error.hints(),
             Self::Fs(error) => error.hints(),
             _ => Vec::new(),

@@ -3,6 +3,7 @@
 //! What arrives is judged by the lock alone; where it comes from does not matter for that. It chooses nothing: a pin that
 //! no source has any more is an error with its name.
 
+mod challenge;
 mod error;
 mod places;
 mod plan;
@@ -22,8 +23,9 @@ use crate::model::Artifact;
 use crate::source::{Source, Sources};
 use crate::store::Store;
 
+pub use challenge::{Held, challenge};
 pub use error::{Failure, FailureCause, FetchError};
-pub use plan::{FetchPlan, Wanted, plan};
+pub use plan::{FetchPlan, Wanted, moments, plan};
 pub use presence::find_gone;
 
 use transfer::{Courier, Role};

@@ -24,7 +24,7 @@ pub use config::{ConfigError, Healthcheck, ImageConfig, config_of};
 pub use encode::ENCODER;
 pub use layers::Origin;
 pub use manifest::{Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
-pub use output::{write_directory, write_docker_archive, write_oci};
+pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
 pub use seal::{SYSTEM_LAYER, SealRequest, SealedImage, SealedLayer, seal};
 pub use tree::{Content, Entry, Node, Tree};

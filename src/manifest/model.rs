@@ -137,8 +137,41 @@ pub enum SourceKind {
 pub struct PolicySection {
     /// Oldest age in days that a release must have to be chosen.
     pub min_age_days: Option<u32>,
+    /// The sources that packages may come from; any when not given.
+    pub sources: Option<BTreeSet<SourceName>>,
+    /// npm packages that may bring install scripts; any when not given.
+    pub scripts: Option<BTreeSet<PackageName>>,
+    /// Whether the lockfile must prove as much as the one before; `false` when not given.
+    pub keep_evidence: bool,
+    /// `licences`.
+    pub licences: Option<LicencePolicy>,
+    /// Where advisories are: directories, zip archives or URLs, as written.
+    pub advisories: Vec<String>,
+    /// How old the newest advisory may be, in days.
+    pub advisories_max_age_days: Option<u32>,
+    /// What a vulnerability is that no version fixes; an error when not given.
+    pub unfixed_advisories: UnfixedAdvisories,
     /// `[[policy.waivers]]`, in the order written.
     pub waivers: Vec<Waiver>,
+}
+
+/// Which licences packages may have. Both lists hold SPDX licence IDs, perhaps with an exception.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LicencePolicy {
+    /// Those allowed; any that is not denied when empty.
+    pub allow: Vec<String>,
+    /// Those that are not, whatever is allowed.
+    pub deny: Vec<String>,
+}
+
+/// What a vulnerability is that no version fixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnfixedAdvisories {
+    /// As grave as any other.
+    #[default]
+    Error,
+    /// A warning.
+    Warning,
 }
 
 /// An excuse for a finding: exact, reasoned and dated.

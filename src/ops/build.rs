@@ -239,6 +239,7 @@ impl Builder<'_> {
     }
 
     fn run(&mut self) -> Result<SealedImage, OpsError> {
+        engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");
@@ -357,7 +358,7 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
 }
 
-fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
+pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
     let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
     is_whole(&image, store).then_some(image)
 }

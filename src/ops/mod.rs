@@ -1,6 +1,8 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod audit;
 mod build;
+mod build_all;
 mod context;
 mod error;
 mod fetch;
@@ -16,7 +18,9 @@ mod update;
 mod what;
 mod why;
 
+pub use audit::{AuditAnswer, AuditOptions, AuditOutcome, Challenge, NotAudited, Signatures, audit};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
+pub use build_all::{BuildAllOutcome, build_all};
 pub use context::{ContextOutcome, context};
 pub use error::OpsError;
 pub use fetch::{FetchReport, fetch};

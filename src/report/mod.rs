@@ -1,16 +1,18 @@
 //! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
+mod audit;
 mod findings;
 mod human;
 mod sarif;
 mod why;
 
+pub use audit::{audit_lines, audit_markdown};
 pub use findings::{findings_lines, findings_markdown};
 pub use sarif::findings_sarif;
 
 pub use human::{
-    build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines, update_lines,
-    verify_lines,
+    build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines,
+    size_lines, update_lines, verify_lines,
 };
 pub use why::why_lines;
 

@@ -1,5 +1,6 @@
 //! What several test programs share: registries on loopback, and the real binary in a project of its own.
 
+pub mod advisories;
 pub mod console;
 pub mod full_disk;
 pub mod project;

@@ -15,6 +15,8 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 pub struct Site {
     pub url: Url,
     files: Files,
+    /// Whole answers, status line and all, by path.
+    answers: Files,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -22,12 +24,12 @@ impl Site {
     pub fn serve() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-        let site = Self { url, files: Files::default(), asked: Arc::default() };
-        let (files, asked) = (site.files.clone(), site.asked.clone());
+        let site = Self { url, files: Files::default(), answers: Files::default(), asked: Arc::default() };
+        let (files, answers, asked) = (site.files.clone(), site.answers.clone(), site.asked.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (files, asked) = (files.clone(), asked.clone());
-                std::thread::spawn(move || answer(stream, &files, &asked));
+                let (files, answers, asked) = (files.clone(), answers.clone(), asked.clone());
+                std::thread::spawn(move || answer(stream, &files, &answers, &asked));
             }
         });
         site
@@ -48,6 +50,11 @@ impl Site {
         let mut files = self.files.lock().unwrap();
         let bytes = files[from].clone();
         files.insert(to.to_owned(), bytes);
+    }
+
+    /// Answers a path with these bytes, status line and all.
+    pub fn put_answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
     }
 
     /// Takes away the one file whose path contains `part`.
@@ -80,11 +87,15 @@ impl Site {
     }
 }
 
-fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) {
+fn answer(mut stream: TcpStream, files: &Files, answers: &Files, asked: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
     lines.by_ref().find(String::is_empty);
     asked.lock().unwrap().push(path.clone());
+    if let Some(answer) = answers.lock().unwrap().get(&path) {
+        stream.write_all(answer).ok();
+        return;
+    }
     let (status, body) = match files.lock().unwrap().get(&path) {
         Some(bytes) => ("200 OK", bytes.clone()),
         None => ("404 Not Found", Vec::new()),
