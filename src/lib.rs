@@ -32,6 +32,8 @@ pub mod engine;
 
 pub mod image;
 
+pub mod attest;
+
 pub mod audit;
 
 pub mod ops;

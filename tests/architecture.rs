@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules in the order of docs/ARCHITECTURE.md.
 const LAYERS: &[&str] = &[
     "base", "model", "manifest", "lock", "template", "store", "source", "resolve", "fetch", "assemble", "engine",
-    "image", "audit", "ops", "report", "cli",
+    "image", "attest", "audit", "ops", "report", "cli",
 ];
 
 /// Folders whose parts must not know each other.

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use oclock::audit::secrets::{ImageRequest, Secrets, check_image};
 use oclock::base::environment::Environment;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
@@ -320,6 +321,26 @@ fn differing_files_are_named() {
     ];
     assert_eq!(found, expected);
     assert_eq!(compare(first, first, &stage.store).unwrap(), []);
+}
+
+#[test]
+fn a_secret_that_a_step_leaves_behind_is_found() {
+    let _alone = alone();
+    let stage = Stage::new();
+    // Put together by the step, so that no text of the context holds it.
+    let step = "id=Q3EGZ7WXTN5VJ2LM; mkdir -p /srv/deep; echo aws_access_key_id=AKIA$id > /srv/deep/left";
+    fs::write(stage.context().join("Containerfile"), SHORT.replace('@', step)).unwrap();
+    let image = stage.build(&*engine(EngineChoice::Auto));
+    let (project, progress) = (Secrets::default(), Progress::hidden());
+    let request =
+        ImageRequest { image: &image, public: &[], project: &project, store: &stage.store, progress: &progress };
+    let findings = check_image(&request).unwrap().findings;
+    let said: Vec<(&str, &str)> = findings.iter().map(|one| (one.message.as_str(), one.evidence[0].as_str())).collect();
+    assert_eq!(
+        said,
+        [("`/srv/deep/left` holds an AWS access key ID", "line 1: AKIA… (20 characters), layer files")],
+        "what the engine's own root holds is none"
+    );
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn an_unknown_name_in_the_template_is_shown_with_the_nearest_one() {
         (
             "COPY app/",
             "COPY apq/",
-            "error: `Containerfile.in` copies `apq`, which `context` does not have\n hint: did you mean `app`?\n",
+            "error: `Containerfile.in` copies `apq`, which `context` does not have\n  --> Containerfile.in:7:1\n   | COPY apq/ /app/\n note: nothing was fetched or built\n hint: did you mean `app`?\n",
         ),
     ] {
         let project = edited(&registries, "Containerfile.in", from, to);

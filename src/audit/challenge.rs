@@ -8,7 +8,7 @@ use super::finding::{Finding, Level, Rule};
 use super::gap::not_audited;
 use crate::base::http::HttpClient;
 use crate::base::text::sanitize;
-use crate::fetch::{Held, challenge, moments};
+use crate::fetch::{Held, Wanted, challenge};
 use crate::lock::{BasePin, Lockfile, PinView};
 use crate::manifest::{SourceKind, SourceSection};
 use crate::model::{Ecosystem, Sha256, SourceName};
@@ -72,7 +72,7 @@ pub async fn fetch_challenge(
         };
         match candidates(pin, lock, declared, sources) {
             Ok(candidates) => {
-                let answers = challenge(pin.artifact, &moments(lock, pin.artifact), &candidates, http).await;
+                let answers = challenge(&Wanted::of(*pin, lock), &candidates, http).await;
                 challenged.answers = answers.into_iter().map(|(place, held)| place_answer(place, held)).collect();
             }
             Err(error) => challenged.why = Some(sanitize(&error.to_string())),

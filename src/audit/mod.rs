@@ -7,13 +7,20 @@ pub mod advisory;
 mod challenge;
 mod finding;
 mod gap;
+mod lock_changes;
+mod lock_rules;
+mod lock_whole;
 mod policy;
+pub mod secrets;
 mod signature;
+mod unasked;
 mod waiver;
 
 pub use challenge::{CHALLENGE_DIFFERS, Challenged, PlaceAnswer, check_challenge, fetch_challenge};
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};
 pub use gap::{NOT_AUDITED, not_audited};
+pub use lock_changes::{LockChange, check_lock_change, sort_by_risk};
+pub use lock_rules::LOCK_RULES;
 pub use policy::{
     POLICY_AGE, POLICY_EVIDENCE, POLICY_SCRIPT, POLICY_SOURCE, PolicyRequest, check_policy, policy_rules,
 };

@@ -12,4 +12,5 @@ pub mod process;
 pub mod progress;
 pub mod tar;
 pub mod text;
+pub mod tree;
 pub mod untar;

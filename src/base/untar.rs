@@ -115,6 +115,82 @@ pub fn read_tar(file: &File, start: u64, mut each: impl FnMut(TarEntry) -> io::R
     }
 }
 
+/// The same for an archive that comes as a stream: `each` is given every entry and a reader of its content. The offsets of
+/// files mean nothing then. What follows the archive's end is left in the stream.
+///
+/// # Errors
+/// As [`read_tar`].
+pub fn stream_tar(
+    mut reader: impl Read,
+    mut each: impl FnMut(TarEntry, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut pending = Extended::default();
+    let mut is_start = true;
+    loop {
+        let mut header = [0; BLOCK as usize];
+        let length = read_full(&mut reader, &mut header)?;
+        if (length == 0 && !is_start) || (length == header.len() && header.iter().all(|byte| *byte == 0)) {
+            return Ok(());
+        }
+        if length < header.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        is_start = false;
+        check_sum(&header)?;
+        let header = HeaderFields(&header);
+        let size = pending.size.unwrap_or(header.number(124, 12)?);
+        let padding = size.div_ceil(BLOCK) * BLOCK - size;
+        match header.0[156] {
+            b'x' => pending.read_pax(&take(&mut reader, size, padding)?)?,
+            b'g' => skip(&mut reader, size + padding)?,
+            b'L' => pending.path = Some(until_nul(&take(&mut reader, size, padding)?).to_vec()),
+            b'K' => pending.link = Some(until_nul(&take(&mut reader, size, padding)?).to_vec()),
+            kind => {
+                let entry = header.entry(kind, 0, size, std::mem::take(&mut pending))?;
+                if !matches!(entry.kind, TarKind::File { .. }) {
+                    each(entry, &mut io::empty())?;
+                    continue;
+                }
+                let mut content = reader.by_ref().take(size);
+                each(entry, &mut content)?;
+                let left = content.limit();
+                skip(&mut reader, left + padding)?;
+            }
+        }
+    }
+}
+
+/// Reads until the buffer is full or the stream ends.
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match reader.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+fn take(reader: &mut impl Read, size: u64, padding: u64) -> io::Result<Vec<u8>> {
+    if size > EXTENDED_MAX {
+        return Err(bad("an extended header that is too large"));
+    }
+    let mut bytes = vec![0; usize::try_from(size).map_err(|_| bad("an extended header that is too large"))?];
+    reader.read_exact(&mut bytes)?;
+    skip(reader, padding)?;
+    Ok(bytes)
+}
+
+fn skip(reader: &mut impl Read, size: u64) -> io::Result<()> {
+    match io::copy(&mut reader.by_ref().take(size), &mut io::sink())? {
+        skipped if skipped == size => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
 /// What extended headers say of the entry that follows them.
 #[derive(Default)]
 struct Extended {
@@ -279,14 +355,35 @@ mod tests {
     use std::ffi::OsStr;
     use std::io::Write;
 
+    /// The entries as both readers give them, which must be alike.
     fn entries(bytes: &[u8]) -> io::Result<Vec<TarEntry>> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
         let mut entries = Vec::new();
-        read_tar(&file, 0, |entry| {
+        let mut contents = Vec::new();
+        let placed = read_tar(&file, 0, |mut entry| {
+            if let TarKind::File { offset, size } = &mut entry.kind {
+                let mut content = Vec::new();
+                FileRange::new(&file, *offset, *size).read_to_end(&mut content)?;
+                contents.push(content);
+                *offset = 0;
+            }
             entries.push(entry);
             Ok(())
-        })?;
+        });
+        let (mut streamed, mut read) = (Vec::new(), Vec::new());
+        let result = stream_tar(bytes, |entry, reader| {
+            if let TarKind::File { .. } = entry.kind {
+                let mut content = Vec::new();
+                reader.read_to_end(&mut content)?;
+                read.push(content);
+            }
+            streamed.push(entry);
+            Ok(())
+        });
+        assert_eq!(placed.is_ok(), result.is_ok(), "{placed:?} {result:?}");
+        placed?;
+        assert_eq!((&entries, &contents), (&streamed, &read));
         Ok(entries)
     }
 
@@ -308,6 +405,26 @@ mod tests {
         assert_eq!(read[2].kind, TarKind::HardLink(long.into()));
         assert_eq!(read[3].kind, TarKind::Symlink("../x".into()));
         assert_eq!(read[4].kind, TarKind::Special(Special::CharacterDevice(1, 3)));
+    }
+
+    #[test]
+    fn content_that_nobody_reads_is_skipped_and_a_cut_stream_is_an_error() {
+        let mut writer = TarWriter::new(Vec::new(), 5);
+        writer.file(Path::new("a"), &TarMeta::root(0o644), 700, &mut &[b'x'; 700][..]).unwrap();
+        writer.file(Path::new("b"), &TarMeta::root(0o644), 1, &mut &b"y"[..]).unwrap();
+        let bytes = writer.finish().unwrap();
+        let names = |bytes: &[u8]| {
+            let mut names = Vec::new();
+            stream_tar(bytes, |entry, _| {
+                names.push(entry.path);
+                Ok(())
+            })
+            .map(|()| names)
+        };
+        assert_eq!(names(&bytes).unwrap(), [Path::new("a"), Path::new("b")]);
+        for length in [0, 100, 512, 800, 512 + 1024 + 100, 512 + 1024 + 512 + 100] {
+            assert!(names(&bytes[..length]).is_err(), "{length}");
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(super) enum Command {
     Update(UpdateArguments),
     /// Build the image from the lockfile; print its ID
     Build(BuildArguments),
+    /// Show what a change of the lockfile means, gravest first
+    Diff(DiffArguments),
     /// Hold what the lockfile pins against the policy and against advisories
     Audit(AuditArguments),
     /// List what the lockfile pins
@@ -98,6 +100,10 @@ pub(super) enum Command {
     Info,
     /// Fetch what the lockfile names and the store lacks
     Fetch,
+    /// Write the bill of materials of the image, as CycloneDX or SPDX
+    Sbom(SbomArguments),
+    /// Say how the recorded image came to be, every input by digest
+    Provenance(ProvenanceArguments),
     /// Look at the store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -107,8 +113,11 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Audit(_) => &[Format::Human, Format::Json, Format::Markdown, Format::Sarif],
-            Self::Init(_)
+            Self::Audit(_) | Self::Diff(DiffArguments { image: false, .. }) => {
+                &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
+            }
+            Self::Diff(_)
+            | Self::Init(_)
             | Self::Update(_)
             | Self::Build(_)
             | Self::List
@@ -117,6 +126,8 @@ impl Command {
             | Self::Context(_)
             | Self::Info
             | Self::Fetch
+            | Self::Sbom(_)
+            | Self::Provenance(_)
             | Self::Store(_) => &[Format::Human, Format::Json],
         }
     }
@@ -164,6 +175,38 @@ fn parse_as_of(text: &str) -> Result<i64, String> {
     };
     let parsed = moment.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
     parsed.map_err(|_| "write `2026-01-31` or `2026-01-31T12:00:00Z`".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// The older lockfile: a file, a git revision or REVISION:PATH; HEAD when not given
+    #[arg(value_name = "OLD")]
+    pub old: Option<String>,
+    /// The newer one; the working copy when not given
+    #[arg(value_name = "NEW", requires = "old")]
+    pub new: Option<String>,
+    /// Compare two images file by file: docker-archive:FILE, oci:DIR, dir:DIR, docker:NAME, buildah:NAME, sha256:ID
+    #[arg(long, requires = "new", conflicts_with = "fail_on")]
+    pub image: bool,
+    /// The platform, where a layout has images for several; only with --image
+    #[arg(long, value_name = "OS/ARCH", requires = "image")]
+    pub platform: Option<crate::model::Platform>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Exit with 1 when there is a finding of this level or a graver one
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub fail_on: Option<FailOn>,
+    /// Print this lockfile with one line for each thing in it, as a textconv of git
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["old", "new", "image", "exit_code", "fail_on"])]
+    pub textconv: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    Error,
+    Warning,
+    Note,
 }
 
 #[derive(Debug, Args)]
@@ -234,6 +277,54 @@ pub(super) struct ContextArguments {
     /// Write the staged context to this new directory
     #[arg(long, value_name = "DIR", conflicts_with = "digest")]
     pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SbomArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// The format: CycloneDX 1.6 or SPDX 2.3, both JSON
+    #[arg(long = "as", value_enum, default_value_t = BillForm::Cyclonedx)]
+    pub form: BillForm,
+    /// Look at the lockfile alone: without licences, suppliers and authors
+    #[arg(long)]
+    pub lock_only: bool,
+    #[command(flatten)]
+    pub attest: AttestArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum BillForm {
+    Cyclonedx,
+    Spdx,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProvenanceArguments {
+    #[command(flatten)]
+    pub platform: PlatformArguments,
+    /// Who vouches for the build
+    #[arg(long, value_name = "URI", default_value = "https://oclock.invalid/builder/v1")]
+    pub builder_id: String,
+    #[command(flatten)]
+    pub attest: AttestArguments,
+}
+
+/// What is done with a document.
+#[derive(Debug, Args)]
+pub(super) struct AttestArguments {
+    /// Sign it with this ECDSA P-256 key (PKCS#8, PEM) and give out the envelope
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+    /// Attach it to the recorded image there, oci:DIR or registry:NAME; print its digest
+    #[arg(long, value_name = "PLACE")]
+    pub attach: Option<String>,
+    /// Ask whether ENVELOPE is signed by this public key and says what this project says
+    #[arg(long, value_name = "KEY", requires = "envelope", conflicts_with_all = ["sign", "attach"])]
+    pub verify: Option<PathBuf>,
+    /// The signed envelope for --verify
+    #[arg(value_name = "ENVELOPE", requires = "verify")]
+    pub envelope: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,9 @@
 //! The only part that knows the terminal and the process's environment.
 
 mod args;
+mod attest;
 mod audit;
+mod diff;
 mod failure;
 mod update;
 mod why;
@@ -17,7 +19,8 @@ use clap::Parser;
 
 pub use args::Arguments;
 use args::{
-    BuildArguments, Command, ContextArguments, EngineName, Format, GlobalArguments, InitArguments, StoreCommand, When,
+    BuildArguments, Command, ContextArguments, DiffArguments, EngineName, Format, GlobalArguments, InitArguments,
+    StoreCommand, When,
 };
 use failure::Colour;
 
@@ -89,12 +92,16 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
     if let Command::Init(init) = &arguments.command {
         return run_init(global.format, init);
     }
+    if let Command::Diff(DiffArguments { textconv: Some(file), .. }) = &arguments.command {
+        return diff::run_textconv(file);
+    }
     let session = open(global, environment)?;
     match &arguments.command {
         Command::Init(init) => run_init(global.format, init),
         Command::Update(update) => update::run(&session, global.format, update),
         Command::Build(build) => run_build(&session, global.format, build),
         Command::Audit(arguments) => audit::run(&session, global.format, arguments),
+        Command::Diff(arguments) => diff::run_diff(&session, global.format, arguments),
         Command::List => {
             let outcome = ops::list(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::list_lines)))
@@ -110,6 +117,8 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
             let outcome = ops::fetch(&session)?;
             Ok(Answer::yes(written(global.format, &outcome, report::fetch_lines)))
         }
+        Command::Sbom(sbom) => attest::run_sbom(&session, global.format, sbom),
+        Command::Provenance(provenance) => attest::run_provenance(&session, global.format, provenance),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }

@@ -5,6 +5,7 @@ mod buildah;
 pub mod containerfile;
 mod docker;
 mod foreign;
+mod saved;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::base::process::{Cleanup, ProcessError};
 use crate::model::{Platform, Sha256, ValueError};
 
 use containerfile::ContainerfileError;
+pub use saved::{ImageStorage, save_image};
 
 pub use foreign::ensure_runs;
 

@@ -14,6 +14,7 @@ use crate::source::Source;
 
 use super::error::FailureCause;
 use super::places::{Place, addresses, bases, look_up_wheel, place};
+use super::plan::Wanted;
 use super::transfer::PAGES;
 
 /// What one place has under the name of a locked file.
@@ -35,18 +36,14 @@ pub enum Held {
 }
 
 /// Asks every place of these sources for a locked file: each source's own address and its mirrors. Gives one answer a
-/// place, with the place for people. Snapshot-style archives are asked at the [`moments`](super::moments).
-pub async fn challenge(
-    artifact: &Artifact,
-    moments: &[i64],
-    sources: &[Source],
-    http: &HttpClient,
-) -> Vec<(String, Held)> {
+/// place, with the place for people.
+pub async fn challenge(wanted: &Wanted<'_>, sources: &[Source], http: &HttpClient) -> Vec<(String, Held)> {
+    let artifact = wanted.artifact;
     let pages = Semaphore::new(PAGES);
     let mut seen = BTreeSet::new();
     let places: Vec<(&Source, url::Url)> = sources
         .iter()
-        .flat_map(|source| bases(source, moments).into_iter().map(move |base| (source, base)))
+        .flat_map(|source| bases(source, &wanted.moments).into_iter().map(move |base| (source, base)))
         .filter(|(_, base)| seen.insert(base.clone()))
         .collect();
     let asked = places.iter().map(async |(source, base)| {

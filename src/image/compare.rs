@@ -1,19 +1,22 @@
 //! Two images compared file by file: what a reviewer sees when a build gives something else than the lock says.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
 
 use super::SealError;
-use super::seal::{SealedImage, SealedLayer};
-use crate::base::fs::FsError;
-use crate::base::untar::{FileRange, TarEntry, TarKind, read_tar};
+use super::config::CREATED_BY;
+use super::inspect::{FileRecord, ImageFiles, InspectError, LayerCache, OpenImage, Owners, RecordKind, open_sealed};
+use super::seal::{SYSTEM_LAYER, SealedImage};
+use crate::base::tar::Special;
+use crate::model::Sha256;
 use crate::store::Store;
 
 /// What differs about a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// The second image does not have it.
     OnlyInFirst,
@@ -27,7 +30,7 @@ pub enum Difference {
     Mode,
     /// The owner or group.
     Owner,
-    /// What a link points to.
+    /// What a symbolic link points to, or which paths are hard links of each other.
     Link,
     /// The extended attributes.
     Attributes,
@@ -54,138 +57,55 @@ impl std::fmt::Display for Difference {
     }
 }
 
+/// What a path is in one of the images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileFacts {
+    /// `directory`, `file`, `symlink`, `character-device`, `block-device` or `fifo`.
+    pub kind: &'static str,
+    /// The size in bytes, of a file.
+    pub size: Option<u64>,
+    /// What its bytes hash to, of a file.
+    pub sha256: Option<Sha256>,
+    /// What it points to, of a symbolic link; of hard links, the first of them.
+    pub link: Option<String>,
+    /// Permission bits with setuid, setgid and sticky, in octal.
+    pub mode: String,
+    /// Numeric owner and group: `0:0`.
+    pub owner: String,
+    /// Names of its extended attributes.
+    pub attributes: Vec<String>,
+    /// Seconds since 1970.
+    pub time: i64,
+    /// What made its layer, as the image's history says.
+    pub layer: Option<String>,
+}
+
 /// A path and all that differs about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileDifference {
     /// Relative to the root.
     pub path: PathBuf,
     /// What differs, sorted.
     pub differences: Vec<Difference>,
+    /// What it is in the first image.
+    pub first: Option<FileFacts>,
+    /// What it is in the second image.
+    pub second: Option<FileFacts>,
+    /// The package it is of: `apt:git 1:2.47.3-0+deb13u1`, `npm:shout`, `pip:sums 3.1`.
+    pub package: Option<String>,
+    /// The step that makes such files: `apt.install`, `RUN`; of others' images what their history says.
+    pub step: Option<String>,
 }
 
 impl std::fmt::Display for FileDifference {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let words: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
-        write!(formatter, "/{}  {}", self.path.display(), words.join(", "))
-    }
-}
-
-/// Names the paths of two images that differ, sorted; none when only the configs differ.
-///
-/// # Errors
-/// When a layer that the images do not share is missing from the store or damaged.
-pub fn compare(first: &SealedImage, second: &SealedImage, store: &Store) -> Result<Vec<FileDifference>, SealError> {
-    let first_files = files_apart(first, second, store)?;
-    let second_files = files_apart(second, first, store)?;
-    let mut differences = Vec::new();
-    for (path, file) in &first_files {
-        let found = match second_files.get(path) {
-            None => vec![Difference::OnlyInFirst],
-            Some(other) => compare_files(file, other).map_err(FsError::new("compare", path))?,
-        };
-        differences.push(FileDifference { path: path.clone(), differences: found });
-    }
-    let missing = second_files.keys().filter(|path| !first_files.contains_key(*path));
-    differences
-        .extend(missing.map(|path| FileDifference { path: path.clone(), differences: vec![Difference::OnlyInSecond] }));
-    differences.retain(|difference| !difference.differences.is_empty());
-    differences.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(differences)
-}
-
-/// A path in a layer, with where its content is.
-struct Placed {
-    entry: TarEntry,
-    origin: String,
-    archive: Arc<File>,
-    content: Option<(u64, u64)>,
-}
-
-/// The paths of those layers that the other image does not have.
-fn files_apart(
-    image: &SealedImage,
-    other: &SealedImage,
-    store: &Store,
-) -> Result<BTreeMap<PathBuf, Placed>, SealError> {
-    let is_shared = |layer: &&SealedLayer| other.layers.iter().any(|known| known.diff_id == layer.diff_id);
-    let mut files = BTreeMap::new();
-    for layer in image.layers.iter().filter(|layer| !is_shared(layer)) {
-        let archive = Arc::new(store.open_blob(&layer.diff_id)?);
-        let path = store.blob_path(&layer.diff_id);
-        read_tar(&archive, 0, |entry| place(entry, layer, &archive, &mut files)).map_err(FsError::new("read", path))?;
-    }
-    Ok(files)
-}
-
-fn place(
-    entry: TarEntry,
-    layer: &SealedLayer,
-    archive: &Arc<File>,
-    files: &mut BTreeMap<PathBuf, Placed>,
-) -> io::Result<()> {
-    // A parent that an upper layer names again is the same entry; it counts where it was first.
-    if entry.kind == TarKind::Directory && files.contains_key(&entry.path) {
-        return Ok(());
-    }
-    let content = match &entry.kind {
-        TarKind::File { offset, size } => Some((*offset, *size)),
-        TarKind::HardLink(target) => files.get(target).and_then(|placed| placed.content),
-        _ => None,
-    };
-    let placed = Placed { origin: layer.origin.clone(), archive: Arc::clone(archive), content, entry };
-    files.insert(placed.entry.path.clone(), placed);
-    Ok(())
-}
-
-fn compare_files(first: &Placed, second: &Placed) -> io::Result<Vec<Difference>> {
-    let (one, other) = (&first.entry, &second.entry);
-    let mut found = Vec::new();
-    match (&one.kind, &other.kind) {
-        (TarKind::Symlink(one), TarKind::Symlink(other)) if one != other => found.push(Difference::Link),
-        (TarKind::HardLink(one), TarKind::HardLink(other)) if one != other => found.push(Difference::Link),
-        (TarKind::HardLink(_), TarKind::File { .. }) | (TarKind::File { .. }, TarKind::HardLink(_)) => {
-            found.push(Difference::Link);
+        write!(formatter, "/{}  {}", self.path.display(), words.join(", "))?;
+        for more in [&self.package, &self.step].into_iter().flatten() {
+            write!(formatter, "  {more}")?;
         }
-        (TarKind::Special(one), TarKind::Special(other)) if one != other => found.push(Difference::Kind),
-        (one, other) if std::mem::discriminant(one) != std::mem::discriminant(other) => found.push(Difference::Kind),
-        _ => {}
+        Ok(())
     }
-    if let (Some(_), Some(_)) = (first.content, second.content)
-        && !is_same_content(first, second)?
-    {
-        found.push(Difference::Content);
-    }
-    let checks = [
-        (one.meta.mode != other.meta.mode, Difference::Mode),
-        ((one.meta.uid, one.meta.gid) != (other.meta.uid, other.meta.gid), Difference::Owner),
-        (one.meta.xattrs != other.meta.xattrs, Difference::Attributes),
-        (one.mtime != other.mtime, Difference::Time),
-        (first.origin != second.origin, Difference::Layer),
-    ];
-    found.extend(checks.into_iter().filter(|(differs, _)| *differs).map(|(_, difference)| difference));
-    found.sort();
-    Ok(found)
-}
-
-fn is_same_content(first: &Placed, second: &Placed) -> io::Result<bool> {
-    let (Some((one, size)), Some((other, other_size))) = (first.content, second.content) else { return Ok(true) };
-    if size != other_size {
-        return Ok(false);
-    }
-    let mut left = FileRange::new(&first.archive, one, size);
-    let mut right = FileRange::new(&second.archive, other, size);
-    let (mut these, mut those) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let mut rest = size;
-    while rest > 0 {
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(these.len());
-        left.read_exact(&mut these[..length])?;
-        right.read_exact(&mut those[..length])?;
-        if these[..length] != those[..length] {
-            return Ok(false);
-        }
-        rest -= length as u64;
-    }
-    Ok(true)
 }
 
 /// The paths of a list of differences, for messages.
@@ -193,4 +113,178 @@ impl AsRef<Path> for FileDifference {
     fn as_ref(&self) -> &Path {
         &self.path
     }
+}
+
+/// A value of the config that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigDifference {
+    /// Where it stands: `config.Env`.
+    pub key: String,
+    /// What the first image has.
+    pub first: Option<Value>,
+    /// What the second image has.
+    pub second: Option<Value>,
+}
+
+/// An image by what it was called and its ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageName {
+    /// What it was called.
+    pub name: String,
+    /// The image ID.
+    pub id: Sha256,
+}
+
+/// How two images differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageComparison {
+    /// The first image.
+    pub first: ImageName,
+    /// The second image.
+    pub second: ImageName,
+    /// Whether they are one image: the same ID.
+    pub same: bool,
+    /// The paths that differ, sorted.
+    pub files: Vec<FileDifference>,
+    /// The values of the config that differ, sorted; the layers' digests are not among them.
+    pub config: Vec<ConfigDifference>,
+}
+
+/// Names the paths of two images of the store that differ, sorted; none when only the configs differ.
+///
+/// # Errors
+/// When a layer is missing from the store or damaged.
+pub fn compare(first: &SealedImage, second: &SealedImage, store: &Store) -> Result<Vec<FileDifference>, SealError> {
+    Ok(compare_images(&open_sealed(first, store)?, &open_sealed(second, store)?)?.files)
+}
+
+/// Compares two images: every path, the package and the step that it is of, and the configs.
+///
+/// # Errors
+/// When a layer cannot be read or is damaged.
+pub fn compare_images(first: &OpenImage, second: &OpenImage) -> Result<ImageComparison, InspectError> {
+    let mut cache = LayerCache::default();
+    let (one, other) = (cache.files(first)?, cache.files(second)?);
+    drop(cache);
+    let mut config = Vec::new();
+    compare_values("", Some(&first.config), Some(&second.config), &mut config);
+    let name = |image: &OpenImage| ImageName { name: image.name.clone(), id: image.id };
+    Ok(ImageComparison {
+        first: name(first),
+        second: name(second),
+        same: first.id == second.id,
+        files: compare_files(&one, &other),
+        config,
+    })
+}
+
+fn compare_files(first: &ImageFiles, second: &ImageFiles) -> Vec<FileDifference> {
+    let mut found: BTreeMap<&Path, Vec<Difference>> = BTreeMap::new();
+    for (path, record) in &first.paths {
+        let differences = match second.paths.get(path) {
+            None => vec![Difference::OnlyInFirst],
+            Some(other) => compare_records((first, record), (second, other)),
+        };
+        if !differences.is_empty() {
+            found.insert(path, differences);
+        }
+    }
+    let missing = second.paths.keys().filter(|path| !first.paths.contains_key(*path));
+    found.extend(missing.map(|path| (path.as_path(), vec![Difference::OnlyInSecond])));
+    let owners = [first, second].map(|files| Owners::of(files, found.keys().copied()));
+    let described = found.iter().map(|(path, differences)| {
+        let facts = |files: &ImageFiles| files.paths.get(*path).map(|record| facts(files, record));
+        let (one, other) = (facts(first), facts(second));
+        let package = owners[1].get(path).or_else(|| owners[0].get(path)).map(str::to_owned);
+        let layer = other.as_ref().or(one.as_ref()).and_then(|facts| facts.layer.clone());
+        let step = layer.map(|layer| step(&layer, package.as_deref()));
+        let (path, differences) = (path.to_path_buf(), differences.clone());
+        FileDifference { path, differences, first: one, second: other, package, step }
+    });
+    described.collect()
+}
+
+fn compare_records(first: (&ImageFiles, &FileRecord), second: (&ImageFiles, &FileRecord)) -> Vec<Difference> {
+    let ((_, one), (_, other)) = (first, second);
+    let mut found = Vec::new();
+    match (&one.kind, &other.kind) {
+        (RecordKind::File { digest: one, .. }, RecordKind::File { digest: other, .. }) if one != other => {
+            found.push(Difference::Content);
+        }
+        (RecordKind::Symlink(one), RecordKind::Symlink(other)) if one != other => found.push(Difference::Link),
+        (RecordKind::Special(one), RecordKind::Special(other)) if one != other => found.push(Difference::Kind),
+        (one, other) if std::mem::discriminant(one) != std::mem::discriminant(other) => found.push(Difference::Kind),
+        _ => {}
+    }
+    // Layers of others' images are split by steps of their own, which say nothing about a file.
+    let own_layer = |(files, record): (&ImageFiles, &FileRecord)| {
+        let step = files.steps.get(record.layer).cloned().flatten()?;
+        step.starts_with(CREATED_BY).then_some(step)
+    };
+    let layers = own_layer(first).zip(own_layer(second));
+    let checks = [
+        (one.linked != other.linked, Difference::Link),
+        (one.meta.mode != other.meta.mode, Difference::Mode),
+        ((one.meta.uid, one.meta.gid) != (other.meta.uid, other.meta.gid), Difference::Owner),
+        (one.meta.xattrs != other.meta.xattrs, Difference::Attributes),
+        (one.mtime != other.mtime, Difference::Time),
+        (layers.is_some_and(|(one, other)| one != other), Difference::Layer),
+    ];
+    found.extend(checks.into_iter().filter(|(differs, _)| *differs).map(|(_, difference)| difference));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn facts(files: &ImageFiles, record: &FileRecord) -> FileFacts {
+    let (kind, size, sha256, target) = match &record.kind {
+        RecordKind::Directory => ("directory", None, None, None),
+        RecordKind::File { size, digest } => ("file", Some(*size), Some(*digest), None),
+        RecordKind::Symlink(target) => ("symlink", None, None, Some(target.to_string_lossy().into_owned())),
+        RecordKind::Special(Special::CharacterDevice(..)) => ("character-device", None, None, None),
+        RecordKind::Special(Special::BlockDevice(..)) => ("block-device", None, None, None),
+        RecordKind::Special(Special::Fifo) => ("fifo", None, None, None),
+    };
+    FileFacts {
+        kind,
+        size,
+        sha256,
+        link: target.or_else(|| record.linked.as_ref().map(|path| format!("/{}", path.display()))),
+        mode: format!("{:04o}", record.meta.mode),
+        owner: format!("{}:{}", record.meta.uid, record.meta.gid),
+        attributes: record.meta.xattrs.keys().cloned().collect(),
+        time: record.mtime,
+        layer: files.steps.get(record.layer).cloned().flatten(),
+    }
+}
+
+/// The step of the template that makes files of a layer; what the history says where it is no layer of oclock.
+fn step(layer: &str, package: Option<&str>) -> String {
+    let Some(origin) = layer.strip_prefix(CREATED_BY) else { return layer.to_owned() };
+    let is_debian = package.is_some_and(|package| package.starts_with("apt:"));
+    match origin {
+        "npm" => "npm.install",
+        "pip" => "pip.install",
+        "files" => "COPY",
+        SYSTEM_LAYER if is_debian => "apt.install",
+        SYSTEM_LAYER => "RUN or a maintainer script",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// Collects the values that differ; objects key by key, everything else as a whole.
+fn compare_values(key: &str, first: Option<&Value>, second: Option<&Value>, found: &mut Vec<ConfigDifference>) {
+    if first == second || key == "rootfs" {
+        return;
+    }
+    if let (Some(Value::Object(one)), Some(Value::Object(other))) = (first, second) {
+        let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+        for name in keys {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            compare_values(&key, one.get(name), other.get(name), found);
+        }
+        return;
+    }
+    found.push(ConfigDifference { key: key.to_owned(), first: first.cloned(), second: second.cloned() });
 }

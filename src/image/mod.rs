@@ -3,7 +3,9 @@
 
 mod compare;
 mod config;
+mod delta;
 mod encode;
+pub mod inspect;
 mod layers;
 mod manifest;
 mod output;
@@ -19,14 +21,17 @@ use crate::engine::containerfile::ContainerfileError;
 use crate::model::Sha256;
 use crate::store::StoreError;
 
-pub use compare::{Difference, FileDifference, compare};
-pub use config::{ConfigError, Healthcheck, ImageConfig, config_of};
+pub use compare::{
+    ConfigDifference, Difference, FileDifference, FileFacts, ImageComparison, ImageName, compare, compare_images,
+};
+pub use config::{ConfigError, Healthcheck, ImageConfig, config_of, config_on, inherited_config};
 pub use encode::ENCODER;
+pub use inspect::{InspectError, OpenImage, open_path, open_sealed};
 pub use layers::Origin;
-pub use manifest::{Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
+pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
 pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
-pub use seal::{SYSTEM_LAYER, SealRequest, SealedImage, SealedLayer, seal};
+pub use seal::{BASE_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on};
 pub use tree::{Content, Entry, Node, Tree};
 
 /// What cannot be sealed or written.
@@ -59,6 +64,13 @@ pub enum SealError {
         #[source]
         source: std::io::Error,
     },
+    /// The base image's config has a field of another form.
+    #[error("the base image's config cannot be inherited")]
+    Base {
+        /// Which and why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Text that should be JSON or the other way round.
     #[error("the image's {what} could not be written as JSON")]
     Json {
@@ -74,6 +86,9 @@ pub enum SealError {
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An image cannot be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// The disk said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -82,11 +97,12 @@ pub enum SealError {
 impl Explain for SealError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Root { .. } | Self::Encode { .. } => Kind::Unable,
+            Self::Root { .. } | Self::Encode { .. } | Self::Base { .. } => Kind::Unable,
             Self::HealthcheckLost => Kind::Asked,
             Self::Rules { .. } | Self::Json { .. } => Kind::Bug,
             Self::Containerfile(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Inspect(error) => error.kind(),
             Self::Fs(error) => error.kind(),
         }
     }
@@ -101,6 +117,7 @@ impl Explain for SealError {
     fn evidence(&self) -> Vec<String> {
         match self {
             Self::Store(error) => error.evidence(),
+            Self::Inspect(error) => error.evidence(),
             _ => Vec::new(),
         }
     }
@@ -110,6 +127,7 @@ impl Explain for SealError {
             Self::HealthcheckLost => vec!["leave the format at docker (the default)".into()],
             Self::Containerfile(error) => error.hints(),
             Self::Store(error) => error.hints(),
+            Self::Inspect(error) => error.hints(),
             Self::Fs(error) => error.hints(),
             _ => Vec::new(),
         }

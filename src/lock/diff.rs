@@ -2,12 +2,10 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 
-use crate::model::{
-    Artifact, Ecosystem, PackageName, PackageVersion, Platform, Sha256, SourceName, compare_debian_versions,
-};
+use crate::model::{Artifact, Ecosystem, PackageName, PackageVersion, Platform, Sha256, SourceName};
 
+use super::bump::compare_versions;
 use super::model::*;
 
 /// How two locks differ. Empty when they do not.
@@ -53,6 +51,8 @@ pub struct PinDiff {
 pub struct PinSide {
     /// Its version.
     pub version: PackageVersion,
+    /// When its source says that it was published, in seconds since 1970.
+    pub published: Option<i64>,
     /// Its size in bytes.
     pub size: u64,
     /// Who asked for it.
@@ -70,6 +70,15 @@ pub enum PinChange {
         /// What it hashes to.
         to: Sha256,
     },
+    /// The same version by another of its files, as a Python release may have several: names of the files.
+    File {
+        /// Which it was.
+        from: String,
+        /// Which it is.
+        to: String,
+    },
+    /// What vouched for it is gone: the names of the fields.
+    Evidence(Vec<String>),
     /// It comes from another source.
     Source {
         /// Where it came from.
@@ -168,6 +177,7 @@ fn archives(old: &Lockfile, new: &Lockfile) -> Vec<(SourceName, String, Option<i
         for pin in &lock.archives {
             named.entry((pin.source.clone(), pin.suite.clone())).or_default().push(pin.clone());
         }
+        named.values_mut().for_each(|pins| pins.sort_by_key(ArchivePin::order));
         named
     };
     let (old, new) = (by_name(old), by_name(new));
@@ -189,6 +199,7 @@ type Group = (Ecosystem, Platform, PackageName);
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Facet<'a> {
     version: &'a PackageVersion,
+    published: Option<i64>,
     artifact: &'a Artifact,
     required_by: &'a [String],
     places: &'a [String],
@@ -207,17 +218,21 @@ fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
     }
     for pin in &lock.npm {
         let facet = plain(&pin.version, &pin.artifact, &pin.required_by);
-        add(pin.view(), Facet { places: &pin.places, scripts: Some(&pin.scripts), ..facet });
+        let published = pin.published;
+        add(pin.view(), Facet { published, places: &pin.places, scripts: Some(&pin.scripts), ..facet });
     }
     for pin in &lock.pip {
         let facet = plain(&pin.version, &pin.artifact, &pin.required_by);
-        add(pin.view(), Facet { details: [&pin.tags, "", "", ""], ..facet });
+        add(pin.view(), Facet { published: pin.published, details: [&pin.tags, "", "", ""], ..facet });
+    }
+    for facets in groups.values_mut().filter(|facets| facets.len() > 1) {
+        facets.sort_by(|one, other| (one.version, one.artifact).cmp(&(other.version, other.artifact)));
     }
     groups
 }
 
 fn plain<'a>(version: &'a PackageVersion, artifact: &'a Artifact, required_by: &'a [String]) -> Facet<'a> {
-    Facet { version, artifact, required_by, places: &[], scripts: None, details: [""; 4] }
+    Facet { version, published: None, artifact, required_by, places: &[], scripts: None, details: [""; 4] }
 }
 
 type Pair<'a> = (Option<Facet<'a>>, Option<Facet<'a>>);
@@ -253,6 +268,7 @@ fn pin_diff(group: &Group, old: Option<Facet<'_>>, new: Option<Facet<'_>>) -> Op
     };
     let side = |facet: Facet<'_>| PinSide {
         version: facet.version.clone(),
+        published: facet.published,
         size: facet.artifact.size,
         required_by: facet.required_by.to_vec(),
     };
@@ -264,9 +280,23 @@ fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<Pi
     let same_version = old.version == new.version;
     let (from, to) = (old.artifact, new.artifact);
     let mut changes = Vec::new();
-    if same_version && (from.sha256, from.sha512) != (to.sha256, to.sha512) {
+    let other_file = ecosystem == Ecosystem::Pip && same_version && from.path != to.path;
+    if other_file {
+        let name = |artifact: &Artifact| artifact.path.file_name().to_owned();
+        changes.push(PinChange::File { from: name(from), to: name(to) });
+    }
+    if same_version && !other_file && has_other_bytes(from, to) {
         changes.push(PinChange::Rehashed { from: from.sha256, to: to.sha256 });
     }
+    let lost = [
+        ("sha512", from.sha512.is_some() && to.sha512.is_none()),
+        ("published", old.published.is_some() && new.published.is_none()),
+    ];
+    let lost: Vec<String> = lost.iter().filter(|(_, gone)| *gone).map(|(field, _)| (*field).to_owned()).collect();
+    if !lost.is_empty() {
+        changes.push(PinChange::Evidence(lost));
+    }
+    let is_redated = old.published.zip(new.published).is_some_and(|(before, after)| before != after);
     if from.source != to.source {
         changes.push(PinChange::Source { from: from.source.clone(), to: to.source.clone() });
     }
@@ -279,17 +309,22 @@ fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<Pi
     if from.size != to.size {
         changes.push(PinChange::Size { from: from.size, to: to.size });
     }
-    if same_version && from.path != to.path {
+    if same_version && !other_file && from.path != to.path {
         changes.push(PinChange::Path);
     }
     for (differs, change) in [
         (old.places != new.places, PinChange::Places),
         (old.required_by != new.required_by, PinChange::RequiredBy),
-        (old.details != new.details && same_version, PinChange::Details),
+        ((old.details != new.details || is_redated) && same_version && !other_file, PinChange::Details),
     ] {
         changes.extend(differs.then_some(change));
     }
     changes
+}
+
+/// Whether a digest that both have differs.
+fn has_other_bytes(from: &Artifact, to: &Artifact) -> bool {
+    from.sha256 != to.sha256 || from.sha512.zip(to.sha512).is_some_and(|(from, to)| from != to)
 }
 
 fn script_changes(old: &BTreeMap<String, Sha256>, new: &BTreeMap<String, Sha256>) -> Option<PinChange> {
@@ -303,21 +338,9 @@ fn script_changes(old: &BTreeMap<String, Sha256>, new: &BTreeMap<String, Sha256>
     })
 }
 
-/// Compares versions as their ecosystem does; what does not parse there counts as the same.
+/// What does not parse in its ecosystem counts as the same.
 fn direction(ecosystem: Ecosystem, old: &PackageVersion, new: &PackageVersion) -> Direction {
-    let (old, new) = (old.as_str(), new.as_str());
-    let order = match ecosystem {
-        Ecosystem::Apt => Some(compare_debian_versions(old, new)),
-        Ecosystem::Npm => {
-            let version = |text| deno_semver::Version::parse_from_npm(text).ok();
-            version(old).zip(version(new)).map(|(old, new)| old.cmp(&new))
-        }
-        Ecosystem::Pip => {
-            let version = |text| uv_pep440::Version::from_str(text).ok();
-            version(old).zip(version(new)).map(|(old, new)| old.cmp(&new))
-        }
-    };
-    match order {
+    match compare_versions(ecosystem, old, new) {
         Some(Ordering::Less) => Direction::Up,
         Some(Ordering::Greater) => Direction::Down,
         Some(Ordering::Equal) | None => Direction::Sideways,
@@ -341,6 +364,27 @@ mod tests {
             for (there, back) in there.pins.iter().zip(&back.pins) {
                 prop_assert_eq!((&there.old, &there.new), (&back.new, &back.old));
             }
+        }
+    }
+
+    /// A lock, and the same with its pins in another order.
+    fn shuffled() -> impl Strategy<Value = (Lockfile, Lockfile)> {
+        sample::any_lock().prop_flat_map(|lock| {
+            let apt = Just(lock.apt.clone()).prop_shuffle();
+            let npm = Just(lock.npm.clone()).prop_shuffle();
+            let pip = Just(lock.pip.clone()).prop_shuffle();
+            (Just(lock), apt, npm, pip).prop_map(|(lock, apt, npm, pip)| {
+                let other = Lockfile { apt, npm, pip, ..lock.clone() };
+                (lock, other)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn order_plays_no_part((lock, other) in shuffled(), before in sample::any_lock()) {
+            prop_assert!(diff(&lock, &other).is_empty());
+            prop_assert_eq!(diff(&before, &lock), diff(&before, &other));
         }
     }
 
@@ -371,6 +415,28 @@ mod tests {
         assert!(matches!(pins[0].changes[..], [PinChange::Rehashed { .. }]) && pins[0].is_alarming());
         let source = |lock: &mut Lockfile| lock.pip[0].artifact.source = sample::source("other");
         assert!(matches!(changes(source)[..], [PinChange::Source { .. }]));
+    }
+
+    #[test]
+    fn another_file_of_a_release_and_lost_evidence_are_told_apart_from_other_bytes() {
+        let wheel = |lock: &mut Lockfile| {
+            lock.pip[0].artifact = sample::artifact("pypi", "graphiti-core/graphiti_core-0.31.2-cp313-none-any.whl");
+            lock.pip[0].tags = "cp313-none-any".into();
+        };
+        assert!(matches!(changes(wheel)[..], [PinChange::File { .. }, PinChange::Size { .. }]));
+        let lost = changes(|lock| lock.npm[1].artifact.sha512 = None);
+        assert_eq!(lost, [PinChange::Evidence(vec!["sha512".into()])]);
+        let redated = |lock: &mut Lockfile| lock.pip[0].published = Some(1);
+        assert_eq!(changes(redated), [], "more evidence than before");
+        let mut before = sample::lock();
+        redated(&mut before);
+        let lost = diff(&before, &sample::lock()).pins.remove(0).changes;
+        assert_eq!(lost, [PinChange::Evidence(vec!["published".into()])]);
+        let mut after = before.clone();
+        after.pip[0].published = Some(2);
+        assert_eq!(diff(&before, &after).pins.remove(0).changes, [PinChange::Details]);
+        let other = changes(|lock| lock.npm[1].artifact.sha512 = Some(crate::model::Sha512::of("other")));
+        assert!(matches!(other[..], [PinChange::Rehashed { .. }]));
     }
 
     #[test]

@@ -391,7 +391,8 @@ fn other_base(asked: &BaseRequest, locked: &BasePin) -> Option<String> {
 }
 
 /// All npm requirements: where they stand, the node_modules they go into, name and range.
-fn npm_requirements(manifest: &Manifest) -> impl Iterator<Item = (Place, String, &str, &str)> {
+/// What the manifest asks of npm: where it says so, the directory it is laid into, the folder's name and the range.
+pub(super) fn npm_requirements(manifest: &Manifest) -> impl Iterator<Item = (Place, String, &str, &str)> {
     let npm = &manifest.npm;
     let global = npm.packages.iter().map(move |(name, range)| {
         (Place::Npm(name.clone()), format!("{}/lib/node_modules", npm.prefix), name.as_str(), range.as_str())

@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::base::{base_config, manifest_of, sealed_layers};
 use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
+use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
-use crate::assemble::{Context, ContextRequest, assemble};
+use crate::assemble::files::read_project;
+use crate::assemble::{AssembleError, BaseConfig, BaseImage, Context, ContextRequest, assemble};
+use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
-use crate::engine::{self, BuildRequest, Engine, EngineChoice};
-use crate::image::{self, ImageConfig, Origin, SealRequest, SealedImage};
+use crate::base::progress::Progress;
+use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice};
+use crate::image::{self, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
@@ -152,6 +157,14 @@ fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
 
 impl Prepared {
     pub(super) fn assemble(&self, session: &Session) -> Result<Context, OpsError> {
+        Ok(self.assemble_with_secrets(session)?.0)
+    }
+
+    /// The context, and the secrets of the project that waivers excuse.
+    fn assemble_with_secrets(&self, session: &Session) -> Result<(Context, Secrets), OpsError> {
+        let copies = &self.rendered.instructions.copies;
+        let project = read_project(&session.paths.context(), copies).map_err(AssembleError::from)?;
+        let secrets = refuse_in_project(session, self, &project)?;
         ensure_artifacts(session, &self.manifest, &self.lock, Want::Artifacts)?;
         let phase = session.progress.spinner("assembling the context");
         let context = assemble(&ContextRequest {
@@ -159,11 +172,11 @@ impl Prepared {
             lock: &self.lock,
             platform: self.platform,
             rendered: &self.rendered,
-            directory: &session.paths.context(),
+            project: &project,
             store: &session.store,
         })?;
         phase.finish(&context.digest().short());
-        Ok(context)
+        Ok((context, secrets))
     }
 }
 
@@ -173,14 +186,19 @@ impl Prepared {
 /// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
 pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
     let prepared = prepare(session, options.platform)?;
-    let config = image::config_of(&prepared.rendered.text)?;
-    let context = prepared.assemble(session)?;
+    let base = base_config(session, &prepared.manifest, &prepared.lock, prepared.platform)?;
+    let config = match &base {
+        Some(base) => image::config_on(&prepared.rendered.text, image::inherited_config(&base.runtime)?)?,
+        None => image::config_of(&prepared.rendered.text)?,
+    };
+    let (context, secrets) = prepared.assemble_with_secrets(session)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
     check_files(expected, &context)?;
     let mut builder =
-        Builder { session, options, prepared: &prepared, config: &config, context: &context, engine: None };
+        Builder { session, options, prepared: &prepared, base, config: &config, context: &context, engine: None };
     let image = builder.image()?;
+    refuse_in_image(session, &prepared, &context, &secrets, &image)?;
     check_image(session, expected, &image)?;
     let digest = builder.digest(&image, expected)?;
     builder.write_outputs(&image)?;
@@ -197,11 +215,15 @@ struct Builder<'a> {
     session: &'a Session,
     options: &'a BuildOptions,
     prepared: &'a Prepared,
+    /// The config of the base image.
+    base: Option<BaseConfig>,
     config: &'a ImageConfig,
     context: &'a Context,
     engine: Option<Box<dyn Engine>>,
 }
 
+/// How many differing paths an error names.
+const SHOWN: usize = 20;
 const MEMO: &str = "image";
 /// Where an image is remembered by its own ID.
 const MEMO_BY_ID: &str = "image-by-id";
@@ -230,6 +252,9 @@ impl Builder<'_> {
         hasher.field(image::rules_digest().as_bytes());
         hasher.field(self.prepared.lock.epoch.to_string());
         hasher.field(SEAL_VERSION);
+        if let Some(base) = manifest_of(&self.prepared.lock.base, self.prepared.platform) {
+            hasher.field(base.digest.as_bytes());
+        }
         hasher.finish()
     }
 
@@ -256,9 +281,21 @@ impl Builder<'_> {
             config: self.config,
             origins: &origins,
         };
-        let image = image::seal(&root, &seal, &self.session.store, &progress)?;
+        let image = self.seal(&root, &seal, &progress)?;
         self.engine = Some(engine);
         Ok(image)
+    }
+
+    fn seal(&self, root: &BuiltRoot, request: &SealRequest<'_>, progress: &Progress) -> Result<SealedImage, OpsError> {
+        let store = &self.session.store;
+        let (pinned, config) = (manifest_of(&self.prepared.lock.base, self.prepared.platform), &self.base);
+        let (Some(pinned), Some(config)) = (pinned, config) else {
+            return Ok(image::seal(root, request, store, progress)?);
+        };
+        let tree = BaseImage::read(pinned, store)?.tree;
+        let layers = sealed_layers(pinned, store)?;
+        let base = SealBase { tree: &tree, layers: &layers, history: &config.history };
+        Ok(image::seal_on(&base, root, request, store, progress)?)
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -351,20 +388,29 @@ fn check_image(session: &Session, expected: Option<ImagePin>, image: &SealedImag
     let differences = match kept_by_id(&pin.id, &session.store) {
         Some(recorded) => {
             let found = image::compare(&recorded, image, &session.store)?;
-            found.iter().take(20).map(ToString::to_string).collect()
+            let mut lines: Vec<String> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+            if found.len() > SHOWN {
+                let (more, ids) = (found.len() - SHOWN, [pin.id.prefixed(), image.id.prefixed()].join(" "));
+                lines.push(format!("and {more} more: `oclock diff --image {ids}` names them all"));
+            }
+            lines
         }
         None => vec!["the recorded image is not in the store, so its files cannot be compared".to_owned()],
     };
     Err(OpsError::OtherImage { recorded: pin.id, found: image.id, differences })
 }
 
+/// The image of an ID, as it was kept when it was built.
 pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
     let image: SealedImage = serde_json::from_slice(&store.memo(MEMO_BY_ID, id)?).ok()?;
     is_whole(&image, store).then_some(image)
 }
 
 fn is_whole(image: &SealedImage, store: &Store) -> bool {
-    store.contains(&image.id) && image.layers.iter().all(|layer| store.contains(&layer.diff_id))
+    let is_kept = |layer: &SealedLayer| {
+        store.contains(&layer.diff_id) && layer.blob.is_none_or(|base| store.contains(&base.blob.digest))
+    };
+    store.contains(&image.id) && image.layers.iter().all(is_kept)
 }
 
 fn record(session: &Session, prepared: &Prepared, pin: ImagePin) -> Result<(), OpsError> {

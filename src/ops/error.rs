@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
-use crate::assemble::AssembleError;
+use super::revision::RevisionError;
+use super::secrets::SecretsFound;
+use crate::assemble::{AssembleError, BaseImageError};
+use crate::attest::AttestError;
+use crate::audit::secrets::SecretsError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
 use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
-use crate::image::{ConfigError, SealError};
+use crate::image::{ConfigError, InspectError, SealError};
 use crate::lock::{Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
+use crate::resolve::image::ImageError;
 use crate::resolve::npm::NpmError;
 use crate::resolve::pip::PipError;
 use crate::source::{SourceError, show_moment};
@@ -97,7 +102,7 @@ pub enum OpsError {
     /// A version that is needed and that no pin says.
     #[error("which {what} the image will have is not known")]
     UnknownTarget {
-        /// `Python` or `Node`.
+        /// `Python`, `Node`, `time` or `Debian suite`.
         what: &'static str,
         /// What to do.
         hint: &'static str,
@@ -127,14 +132,6 @@ pub enum OpsError {
     Output {
         /// What was asked.
         text: String,
-    },
-    /// Something that this version cannot do.
-    #[error("{what} cannot be done by this version of oclock")]
-    Unsupported {
-        /// What.
-        what: &'static str,
-        /// What to do instead.
-        hint: &'static str,
     },
     /// A word that names no package.
     #[error("`{}` names no package", sanitize(text))]
@@ -177,6 +174,12 @@ pub enum OpsError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The registry of the base image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] BaseImageError),
     /// Debian packages.
     #[error(transparent)]
     Apt(#[from] AptError),
@@ -201,6 +204,21 @@ pub enum OpsError {
     /// The seal.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// An image that was to be looked into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A revision of the project.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// Bills of materials, provenance, signatures.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    /// Secrets in the project or the image.
+    #[error(transparent)]
+    SecretsFound(#[from] Box<SecretsFound>),
+    /// Looking for secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The file system.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -223,6 +241,8 @@ impl OpsError {
             Self::Template(error) => error,
             Self::Source(error) => error,
             Self::Store(error) => error,
+            Self::Image(error) => error,
+            Self::Base(error) => error,
             Self::Apt(error) => error,
             Self::Npm(error) => error,
             Self::Pip(error) => error,
@@ -231,6 +251,11 @@ impl OpsError {
             Self::Engine(error) => error,
             Self::Config(error) => error,
             Self::Seal(error) => error,
+            Self::Inspect(error) => error,
+            Self::Revision(error) => error,
+            Self::Attest(error) => error,
+            Self::SecretsFound(error) => error.as_ref(),
+            Self::Secrets(error) => error,
             Self::Fs(error) => error,
             Self::Http(error) => error,
             _ => return None,
@@ -244,7 +269,7 @@ impl Explain for OpsError {
             Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
                 Kind::No
             }
-            Self::NoStore | Self::Unsupported { .. } | Self::CannotMove { .. } => Kind::Unable,
+            Self::NoStore | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
     }
@@ -316,7 +341,7 @@ impl Explain for OpsError {
             }
             Self::FilesChanged { .. } => one("run `oclock build --record` and review what changed with it"),
             Self::OtherImage { .. } => one("if the change is meant, run `oclock build --record`"),
-            Self::UnknownTarget { hint, .. } | Self::Unsupported { hint, .. } => one(hint),
+            Self::UnknownTarget { hint, .. } => one(hint),
             Self::AsOfAhead { .. } => one("choose a date in the past, or set this machine's clock"),
             Self::EpochAhead { .. } => one("choose an `epoch` in the past, or set this machine's clock"),
             Self::Format { offered, .. } => vec![format!("it writes {}", offered.join(" and "))],

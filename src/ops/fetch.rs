@@ -1,5 +1,6 @@
 //! `oclock fetch`: what the lockfile names and the store lacks.
 
+use super::base::ensure_base;
 use super::error::OpsError;
 use super::session::Session;
 use crate::fetch;
@@ -44,6 +45,9 @@ pub(super) fn ensure_artifacts(
 ) -> Result<FetchReport, OpsError> {
     let mut report = FetchReport::default();
     for platform in &lock.platforms {
+        let base = ensure_base(session, manifest, lock, *platform)?;
+        report.files += base.files;
+        report.bytes += base.bytes;
         let plan = fetch::plan(lock, *platform, &session.store);
         if plan.artifacts.is_empty() && (want == Want::Artifacts || plan.proofs.is_empty()) {
             continue;

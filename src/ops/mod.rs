@@ -1,16 +1,24 @@
 //! One file per verb: `<Verb>Options` in, `<Verb>Outcome` out. No command line, no printing.
 
+mod attest;
 mod audit;
+mod base;
 mod build;
 mod build_all;
 mod context;
+mod diff;
+mod diff_images;
 mod error;
 mod fetch;
 mod info;
 mod init;
 mod list;
+mod provenance;
 mod pruned;
 mod render;
+mod revision;
+mod sbom;
+mod secrets;
 mod selective;
 mod session;
 mod store;
@@ -18,16 +26,23 @@ mod update;
 mod what;
 mod why;
 
+pub use attest::{AttachTo, AttestOutcome, Attesting};
 pub use audit::{AuditAnswer, AuditOptions, AuditOutcome, Challenge, NotAudited, Signatures, audit};
 pub use build::{BuildOptions, BuildOutcome, ImageOutput, Loading, Recording, Reuse, WantDigest, build};
 pub use build_all::{BuildAllOutcome, build_all};
 pub use context::{ContextOutcome, context};
+pub use diff::{ChangedPin, DiffOptions, DiffOutcome, DiffTotals, Fate, diff};
+pub use diff_images::{DiffImagesOptions, diff_images};
 pub use error::OpsError;
 pub use fetch::{FetchReport, fetch};
 pub use info::{InfoOutcome, info};
 pub use init::{InitOutcome, init};
 pub use list::{ListOutcome, ListedPin, list};
+pub use provenance::{ProvenanceOptions, provenance};
 pub use render::render;
+pub use revision::RevisionError;
+pub use sbom::{BillFormat, BillSource, SbomOptions, sbom};
+pub use secrets::{SecretsFound, SecretsStage};
 pub use session::{Paths, Session, SessionOptions};
 pub use store::{Repair, StorePath, StoreSize, StoreVerification, store_path, store_size, store_verify};
 pub use update::{Pruned, Scope, UpdateMode, UpdateOptions, UpdateOutcome, check, update};

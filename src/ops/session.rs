@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::base;
 use super::error::OpsError;
 use crate::base::environment::Environment;
 use crate::base::fs::{FsError, read_text, read_text_if_present};
@@ -139,14 +140,15 @@ impl Session {
         Ok(source::discover(&self.environment, &self.paths.directory, &manifest.sources)?)
     }
 
-    /// Renders Containerfile.in.
+    /// Renders Containerfile.in. The config of a base image is fetched when the store lacks it.
     ///
     /// # Errors
     /// When it is missing or says what it may not.
     pub fn rendered(&self, manifest: &Manifest, lock: &Lockfile, platform: Platform) -> Result<Rendered, OpsError> {
         let path = self.paths.template();
         let text = read_text(&path).map_err(|source| OpsError::NoTemplate { source })?;
-        Ok(template::render(&text, manifest, lock, platform)?)
+        let base = base::base_config(self, manifest, lock, platform)?;
+        Ok(template::render_on(&text, manifest, lock, platform, &base::inherited(base.as_ref()))?)
     }
 
     /// Runs a future to its end on the session's runtime.

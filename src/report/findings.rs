@@ -41,11 +41,16 @@ pub fn findings_markdown(findings: &[Finding]) -> String {
     text
 }
 
-/// Text that cannot end a cell of a table, start markup or hide what it says.
+/// Text that cannot end a cell of a table, start markup or hide what it says; what stands between backticks stays code.
 pub(super) fn cell(text: &str) -> String {
+    let text = sanitize(text);
+    let has_code = text.matches('`').count().is_multiple_of(2);
     let mut escaped = String::with_capacity(text.len());
-    for c in sanitize(text).chars() {
-        if matches!(c, '|' | '<' | '>' | '[' | ']' | '*' | '_' | '\\' | '@' | '#' | '&') {
+    let mut is_code = false;
+    for c in text.chars() {
+        is_code ^= has_code && c == '`';
+        let is_markup = matches!(c, '<' | '>' | '[' | ']' | '*' | '_' | '\\' | '@' | '#' | '&') && !is_code;
+        if c == '|' || is_markup || (c == '`' && !has_code) {
             escaped.push('\\');
         }
         escaped.push(c);
@@ -53,7 +58,7 @@ pub(super) fn cell(text: &str) -> String {
     escaped
 }
 
-fn word(finding: &Finding) -> &'static str {
+pub(super) fn word(finding: &Finding) -> &'static str {
     match finding.level {
         _ if finding.excuse.is_some() => "waived",
         Level::Error => "error",
@@ -84,6 +89,12 @@ mod tests {
             findings_lines(&[finding()]),
             "error: oclock.toml:7: a | b is wrong\u{fffd} [test-rule]\n    locked 1\n"
         );
+    }
+
+    #[test]
+    fn code_stays_code_and_cannot_end_the_cell() {
+        assert_eq!(cell("`npm:@a/b_c|d` is *new*"), "`npm:@a/b_c\\|d` is \\*new\\*");
+        assert_eq!(cell("a ` <b>"), "a \\` \\<b\\>");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::base::text::{count, human_size, sanitize};
 use crate::lock::{LockDiff, PinChange, PinDiff};
 use crate::ops::{
-    BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath,
-    StoreSize, StoreVerification, UpdateOutcome,
+    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome,
+    StorePath, StoreSize, StoreVerification, UpdateOutcome,
 };
 
 /// The files that were written, one a line.
@@ -97,6 +97,10 @@ fn pin_lines(pin: &PinDiff, gone: &[String]) -> Vec<String> {
         PinChange::Rehashed { from, to } => {
             Some(format!("! {name} {new} has other bytes under the same version: sha256:{from} -> sha256:{to}"))
         }
+        PinChange::File { from, to } => {
+            Some(format!("! {name} {new} is another file of the same version: {from} -> {to}"))
+        }
+        PinChange::Evidence(lost) => Some(format!("! {name} {new} has no {} any more", lost.join(" and "))),
         PinChange::Source { from, to } => Some(format!("! {name} {new} comes from another source: {from} -> {to}")),
         PinChange::Scripts { .. } => Some(format!("! {name} {new} has other install scripts than {old}")),
         PinChange::Path | PinChange::Details => Some(format!("~ {name} {new} is recorded otherwise")),
@@ -138,6 +142,17 @@ pub fn info_lines(outcome: &InfoOutcome) -> String {
     text
 }
 
+/// The document; or the digest of what was attached, alone on its line; or whose signature is good.
+pub fn attest_lines(outcome: &AttestOutcome) -> String {
+    match outcome {
+        AttestOutcome::Document(document) => serde_json::to_string_pretty(document).unwrap_or_default() + "\n",
+        AttestOutcome::Attached { attached } => format!("{}\n", attached.prefixed()),
+        AttestOutcome::Verified { verified, key } => {
+            format!("{} is signed by key sha256:{key} and says what this project says\n", verified.display())
+        }
+    }
+}
+
 /// How much the store holds.
 pub fn size_lines(size: &StoreSize) -> String {
     format!("{}, {}\n", count(size.blobs, "blob"), human_size(size.bytes))
@@ -158,7 +173,8 @@ mod tests {
     use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
 
     fn side(version: &str) -> Option<PinSide> {
-        Some(PinSide { version: PackageVersion::parse(version).unwrap(), size: 1, required_by: Vec::new() })
+        let version = PackageVersion::parse(version).unwrap();
+        Some(PinSide { version, published: None, size: 1, required_by: Vec::new() })
     }
 
     fn pin(name: &str, old: Option<PinSide>, new: Option<PinSide>, changes: Vec<PinChange>) -> PinDiff {

@@ -1,18 +1,26 @@
 //! Outcomes as text: for people, as JSON, and findings also as Markdown and SARIF. Knows no terminal.
 
 mod audit;
+mod diff;
+mod diff_images;
+mod diff_markdown;
 mod findings;
 mod human;
 mod sarif;
+mod textconv;
 mod why;
 
 pub use audit::{audit_lines, audit_markdown};
+pub use diff::diff_outcome_lines;
+pub use diff_images::image_comparison_lines;
+pub use diff_markdown::diff_outcome_markdown;
 pub use findings::{findings_lines, findings_markdown};
 pub use sarif::findings_sarif;
+pub use textconv::textconv_lines;
 
 pub use human::{
-    build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines,
-    size_lines, update_lines, verify_lines,
+    attest_lines, build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines,
+    path_lines, size_lines, update_lines, verify_lines,
 };
 pub use why::why_lines;
 

@@ -23,12 +23,25 @@ pub struct Copy {
     pub sources: Vec<String>,
     /// Where they go.
     pub destination: String,
+    /// The instruction in the template, or in the rendered text where the template does not have it as it is.
+    pub excerpt: Excerpt,
 }
 
 /// Where the project's own files are in the staged context.
 const STAGED: &str = "context/";
 
 const SAME_EVERYWHERE: &str = "the image must be the same under every engine and builder";
+
+/// The same line in the template, where it stands there as it is in the rendered text.
+pub(super) fn place_in_template(template: &str, rendered: &str, excerpt: &mut Excerpt) {
+    let same = |text: &str| text == excerpt.text;
+    let before = rendered.lines().take(excerpt.line - 1).filter(|text| same(text)).count();
+    if let Some(index) = template.lines().enumerate().filter(|(_, text)| same(text)).nth(before).map(|(index, _)| index)
+    {
+        excerpt.file = TEMPLATE_FILE.to_owned();
+        excerpt.line = index + 1;
+    }
+}
 
 /// Checks the text and gives it back with the project's files named where they are staged: below `context/`.
 pub(super) fn check(text: &str) -> Result<(Instructions, String), TemplateError> {
@@ -51,13 +64,13 @@ pub(super) fn check(text: &str) -> Result<(Instructions, String), TemplateError>
             }
             Instruction::Copy(copy) => {
                 refuse.flags("COPY", &copy.options, &["chown"])?;
-                let plan = refuse.copy("COPY", &copy.src, &copy.dest.value)?;
+                let plan = refuse.copy("COPY", &copy.copy.span, &copy.src, &copy.dest.value)?;
                 offsets.extend(project_sources(text, &copy.src));
                 found.copies.extend(Some(plan).filter(|plan| !plan.sources.iter().all(|source| is_own(source))));
             }
             Instruction::Add(add) => {
                 refuse.flags("ADD", &add.options, &["chown"])?;
-                let copy = refuse.copy("ADD", &add.src, &add.dest.value)?;
+                let copy = refuse.copy("ADD", &add.add.span, &add.src, &add.dest.value)?;
                 if !copy.sources.iter().all(|source| is_own(source)) {
                     return Err(refuse.at(
                         &add.add.span,
@@ -145,13 +158,7 @@ struct Refuse<'a> {
 
 impl Refuse<'_> {
     fn at(&self, span: &Span, what: &str, note: &'static str, hint: &'static str) -> TemplateError {
-        let file = format!("{TEMPLATE_FILE} (rendered)");
-        TemplateError::Refused {
-            what: what.to_owned(),
-            excerpt: Box::new(Excerpt::at(&file, self.text, span.start, "")),
-            note,
-            hint,
-        }
+        TemplateError::Refused { what: what.to_owned(), excerpt: Box::new(self.excerpt(span)), note, hint }
     }
 
     fn flags(&self, instruction: &str, flags: &[Flag<'_>], allowed: &[&str]) -> Result<(), TemplateError> {
@@ -169,7 +176,17 @@ impl Refuse<'_> {
         }
     }
 
-    fn copy(&self, instruction: &str, sources: &[Source<'_>], destination: &str) -> Result<Copy, TemplateError> {
+    fn excerpt(&self, span: &Span) -> Excerpt {
+        Excerpt::at(&format!("{TEMPLATE_FILE} (rendered)"), self.text, span.start, "")
+    }
+
+    fn copy(
+        &self,
+        instruction: &str,
+        span: &Span,
+        sources: &[Source<'_>],
+        destination: &str,
+    ) -> Result<Copy, TemplateError> {
         let mut paths = Vec::new();
         for source in sources {
             match source {
@@ -205,7 +222,7 @@ impl Refuse<'_> {
                 _ => return Err(TemplateError::Parse { detail: "a source that is not known".to_owned() }),
             }
         }
-        Ok(Copy { sources: paths, destination: destination.to_owned() })
+        Ok(Copy { sources: paths, destination: destination.to_owned(), excerpt: self.excerpt(span) })
     }
 
     fn foreign_shell(&self, span: &Span) -> Result<(), TemplateError> {
@@ -286,7 +303,11 @@ mod tests {
         let (found, staged) = check(text).unwrap();
         assert_eq!(found.variables, ["A", "B"]);
         assert_eq!(found.copies.len(), 2);
-        assert_eq!(found.copies[0], Copy { sources: vec!["plugin".into(), "x".into()], destination: "/root/".into() });
+        assert_eq!(
+            (found.copies[0].sources.join(" "), found.copies[0].destination.as_str()),
+            ("plugin x".into(), "/root/")
+        );
+        assert_eq!(found.copies[0].excerpt.line, 3);
         assert!(
             staged.contains("COPY --chown=1:1 context/./plugin/ context/x /root/\nCOPY .oclock/s/ /\n"),
             "{staged}"

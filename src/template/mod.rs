@@ -4,6 +4,7 @@
 mod blocks;
 mod check;
 mod error;
+mod inherited;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context
 
 pub use check::{Copy, Instructions};
 pub use error::TemplateError;
+pub use inherited::Inherited;
 
 use crate::base::explain::Excerpt;
 use crate::base::text::nearest;
@@ -27,6 +29,8 @@ pub const RESERVED: &str = ".oclock";
 /// A rendered Containerfile and what was read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    /// The template as it is written.
+    pub template: String,
     /// The whole text.
     pub text: String,
     /// What its instructions say that later steps need.
@@ -44,7 +48,22 @@ pub fn render(
     lock: &Lockfile,
     platform: Platform,
 ) -> Result<Rendered, TemplateError> {
-    let blocks = blocks::Blocks::new(manifest, lock, platform);
+    render_on(template, manifest, lock, platform, &Inherited::default())
+}
+
+/// The same on a base image.
+///
+/// # Errors
+/// As [`render`], and when what the base says cannot be written in a Containerfile.
+pub fn render_on(
+    template: &str,
+    manifest: &Manifest,
+    lock: &Lockfile,
+    platform: Platform,
+    inherited: &Inherited,
+) -> Result<Rendered, TemplateError> {
+    inherited.check()?;
+    let blocks = blocks::Blocks::new(manifest, lock, platform, inherited);
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -63,8 +82,11 @@ pub fn render(
         environment.render_named_str(TEMPLATE_FILE, template, values).map_err(|error| undefined(template, &error))?;
     text.push('\n');
     blocks.check_used(&text)?;
-    let (instructions, text) = check::check(&text)?;
-    Ok(Rendered { text, instructions })
+    let (mut instructions, staged) = check::check(&text)?;
+    for copy in &mut instructions.copies {
+        check::place_in_template(template, &text, &mut copy.excerpt);
+    }
+    Ok(Rendered { template: template.to_owned(), text: staged, instructions })
 }
 
 fn versions(lock: &Lockfile, platform: Platform) -> BTreeMap<String, String> {

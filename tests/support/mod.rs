@@ -3,7 +3,11 @@
 pub mod advisories;
 pub mod console;
 pub mod full_disk;
+pub mod git;
+pub mod image_registry;
+pub mod oracle;
 pub mod project;
 pub mod registries;
+pub mod registry_server;
 pub mod site;
 pub mod wheels;

@@ -24,6 +24,14 @@ pub const KEY: &str = "C825B1E4F05785F3BCAC9DC0C9A30F5FF33D7963";
 const PUBLIC_KEY: &str = include_str!("../data/apt/archive.asc");
 const SECRET_KEY: &str = include_str!("../data/apt/archive-secret.asc");
 
+/// What a package has below `/usr/share/doc`.
+pub enum Documentation<'a> {
+    /// A copyright file.
+    Copyright(&'a str),
+    /// A link to the documentation of another package.
+    Of(&'a str),
+}
+
 /// The registries and what was published to them.
 pub struct Registries {
     pub site: Site,
@@ -76,7 +84,15 @@ impl Registries {
 
     /// Publishes a Debian package with one file and the fields given; takes a version's place where it is there.
     pub fn deb(&mut self, name: &str, version: &str, fields: &str) {
-        let bytes = deb(name, version, fields);
+        self.publish(deb(name, version, fields), name, version, fields);
+    }
+
+    /// The same for a package that has documentation and nothing else.
+    pub fn documented_deb(&mut self, name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) {
+        self.publish(documented_deb(name, version, fields, documentation), name, version, fields);
+    }
+
+    fn publish(&mut self, bytes: Vec<u8>, name: &str, version: &str, fields: &str) {
         let path = format!("pool/{name}_{version}_amd64.deb");
         self.site.put(&format!("/debian/{path}"), bytes.clone());
         let paragraph = format!(
@@ -190,16 +206,50 @@ fn clear_signed(text: &str) -> String {
 
 /// A package with one file below `/usr/share`, its parts uncompressed (deb(5)).
 fn deb(name: &str, version: &str, fields: &str) -> Vec<u8> {
+    let data = format!("{name} {version}\n");
+    let directories = ["./", "./usr/", "./usr/share/"];
+    packed(name, version, fields, &plain_tar(&directories, &format!("./usr/share/{name}"), &data))
+}
+
+fn documented_deb(name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) -> Vec<u8> {
+    let (own, above) = (format!("./usr/share/doc/{name}"), ["./", "./usr/", "./usr/share/", "./usr/share/doc/"]);
+    let data = match documentation {
+        Documentation::Copyright(text) => {
+            let directory = format!("{own}/");
+            let directories = [&above[..], &[directory.as_str()]].concat();
+            plain_tar(&directories, &format!("{own}/copyright"), text)
+        }
+        Documentation::Of(other) => {
+            let mut tar = tar::Builder::new(plain_tar(&above, "./usr/share/doc/.keep", ""));
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            header.set_mtime(u64::from(DATE));
+            header.set_uid(0);
+            header.set_gid(0);
+            // Before the two empty blocks that end the archive.
+            let end = tar.get_mut().len() - 1024;
+            tar.get_mut().truncate(end);
+            header.set_link_name(other).unwrap();
+            header.as_mut_bytes()[..own.len()].copy_from_slice(own.as_bytes());
+            header.set_cksum();
+            tar.append(&header, &[][..]).unwrap();
+            tar.into_inner().unwrap()
+        }
+    };
+    packed(name, version, fields, &data)
+}
+
+fn packed(name: &str, version: &str, fields: &str, data: &[u8]) -> Vec<u8> {
     let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.invalid>\n{fields}Description: {name}\n"
     );
-    let data = format!("{name} {version}\n");
-    let directories = ["./", "./usr/", "./usr/share/"];
     let mut bytes = b"!<arch>\n".to_vec();
     for (part, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
         ("control.tar", plain_tar(&["./"], "./control", &control)),
-        ("data.tar", plain_tar(&directories, &format!("./usr/share/{name}"), &data)),
+        ("data.tar", data.to_vec()),
     ] {
         bytes.extend(format!("{part:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", DATE, 0, 0, 100_644, content.len()).bytes());
         bytes.extend(&content);

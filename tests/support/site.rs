@@ -40,6 +40,11 @@ impl Site {
         self.files.lock().unwrap().insert(path.to_owned(), bytes.into());
     }
 
+    /// Answers a path with these bytes, status line and all.
+    pub fn put_answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
+    }
+
     /// All paths that there are.
     pub fn paths(&self) -> Vec<String> {
         self.files.lock().unwrap().keys().cloned().collect()
@@ -50,11 +55,6 @@ impl Site {
         let mut files = self.files.lock().unwrap();
         let bytes = files[from].clone();
         files.insert(to.to_owned(), bytes);
-    }
-
-    /// Answers a path with these bytes, status line and all.
-    pub fn put_answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
-        self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
     }
 
     /// Takes away the one file whose path contains `part`.

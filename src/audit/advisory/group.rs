@@ -19,9 +19,12 @@ pub(super) struct Group {
     pub fixed: Vec<String>,
 }
 
+/// One advisory that affects a version: the version, what the advisory says, and the version that fixes it.
+type Member<'a> = (&'a str, &'a Entry, Option<&'a str>);
+
 /// Puts together what names of vulnerabilities hold together.
-pub(super) fn groups<'a>(affected: impl Iterator<Item = (&'a str, &'a Entry, Option<&'a str>)>) -> Vec<Group> {
-    let mut parts: Vec<(BTreeSet<&str>, Vec<(&str, &Entry, Option<&str>)>)> = Vec::new();
+pub(super) fn groups<'a>(affected: impl Iterator<Item = Member<'a>>) -> Vec<Group> {
+    let mut parts: Vec<(BTreeSet<&str>, Vec<Member<'_>>)> = Vec::new();
     for found in affected {
         let mut names: BTreeSet<&str> = found.1.aliases.iter().map(String::as_str).collect();
         names.insert(&found.1.id);
@@ -39,7 +42,7 @@ pub(super) fn groups<'a>(affected: impl Iterator<Item = (&'a str, &'a Entry, Opt
     groups
 }
 
-fn group(names: &BTreeSet<&str>, members: &[(&str, &Entry, Option<&str>)]) -> Group {
+fn group(names: &BTreeSet<&str>, members: &[Member<'_>]) -> Group {
     let own = names.iter().find(|name| name.starts_with("CVE-")).or(names.first()).copied().unwrap_or_default();
     let mut members = members.to_vec();
     members.sort_by(|one, other| one.1.id.cmp(&other.1.id));

@@ -18,7 +18,7 @@ use crate::store::{Store, StoreError};
 /// What an index is made of raises it, so that older ones are made anew.
 const FORMAT: &str = "1";
 const MEMO: &str = "advisory-index";
-const BUCKETS: usize = 256;
+const BUCKETS: usize = 4096;
 
 /// A data set, ready to be asked.
 #[derive(Clone, Debug)]
@@ -75,8 +75,11 @@ impl Index {
             let size = self.content.ends[number].saturating_sub(start);
             let mut bytes = Vec::new();
             FileRange::new(&file, start, size).read_to_end(&mut bytes).map_err(fail())?;
-            for line in bytes.split(|byte| *byte == b'\n') {
-                let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+            let mut start = 0;
+            for end in memchr::memchr_iter(b'\n', &bytes) {
+                let line = &bytes[start..end];
+                start = end + 1;
+                let Some(tab) = memchr::memchr(b'\t', line) else { continue };
                 let key = std::str::from_utf8(&line[..tab]).unwrap_or_default();
                 let Some(package) = wanted.get(key) else { continue };
                 let entry = serde_json::from_slice(&line[tab + 1..]).map_err(|error| fail()(error.into()))?;
@@ -95,7 +98,9 @@ fn question(data: &Sha256) -> Sha256 {
 }
 
 fn bucket(key: &str) -> usize {
-    usize::from(Sha256::of(key).as_bytes()[0])
+    let digest = Sha256::of(key);
+    let [first, second, ..] = digest.as_bytes();
+    (usize::from(*first) << 8 | usize::from(*second)) % BUCKETS
 }
 
 /// An index in the making: lines go to a scratch file, and only their places are held.
@@ -110,7 +115,7 @@ pub(super) struct IndexBuilder {
 
 #[derive(Clone, Copy)]
 struct Line {
-    bucket: u8,
+    bucket: u16,
     offset: u64,
     length: u32,
 }
@@ -158,7 +163,7 @@ impl IndexBuilder {
             let line = format!("{key}\t{}\n", serde_json::to_string(&entry).map_err(RecordError::Shape)?);
             self.scratch.write_all(line.as_bytes()).map_err(self.fail())?;
             let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
-            self.lines.push(Line { bucket: bucket(&key) as u8, offset: self.at, length });
+            self.lines.push(Line { bucket: bucket(&key) as u16, offset: self.at, length });
             self.at += line.len() as u64;
         }
         Ok(())

@@ -229,9 +229,9 @@ pub enum SolveError {
         /// The other.
         second: String,
     },
-    /// A package of the base would have to give way to another version.
-    #[error("`{package} {wanted}` would replace `{package} {installed}` of the base, which is not supported")]
-    Upgrade {
+    /// A package of the base would have to give way to an older version.
+    #[error("`{package} {wanted}` would replace the newer `{package} {installed}` of the base, which is not supported")]
+    Downgrade {
         /// The package.
         package: String,
         /// The version in the base.
@@ -289,7 +289,7 @@ impl Explain for SolveError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::UnknownPackage { nearest: Some(nearest), .. } => vec![format!("there is a package `{nearest}`")],
-            Self::Upgrade { .. } => vec!["choose a newer base image, or `base = { debian = \"SUITE\" }`".into()],
+            Self::Downgrade { .. } => vec!["ask for a version that is not older, or choose another base image".into()],
             Self::Virtual { providers, .. } => {
                 providers.first().map(|name| format!("ask for one of them, such as `{name}`")).into_iter().collect()
             }

@@ -269,7 +269,7 @@ impl Packument {
     }
 
     /// The document in which versions that were published too late do not count; nothing when it says no times.
-    pub fn limited_to(mut self, as_of: &AsOf) -> Option<Self> {
+    pub fn standing(mut self, as_of: &AsOf) -> Option<Self> {
         if self.times.is_empty() && !self.versions.is_empty() {
             return None;
         }

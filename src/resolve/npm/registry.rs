@@ -214,7 +214,7 @@ impl Registry {
         let packument = packument.without(&self.0.preferences.gone(package));
         let as_of = self.0.as_of.as_ref().filter(|as_of| as_of.asks(&source.name));
         let packument = match as_of {
-            Some(as_of) => packument.limited_to(as_of).ok_or_else(|| Refusal::NoTimes(source.name.clone()))?,
+            Some(as_of) => packument.standing(as_of).ok_or_else(|| Refusal::NoTimes(source.name.clone()))?,
             None => packument,
         };
         Ok(Some(Arc::new(packument)))

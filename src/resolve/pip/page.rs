@@ -118,7 +118,7 @@ impl Page {
                 continue;
             }
             let as_of = choice.as_of.filter(|_| !is_preferred(file.sha256));
-            let (version, rank) = match judge_file(name, &file, target, &mut specifiers).limited_to(&file, as_of) {
+            let (version, rank) = match judge_file(name, &file, target, &mut specifiers).standing(&file, as_of) {
                 Judgement::Ignored => continue,
                 Judgement::Unusable(version, why) => {
                     page.unusable.entry(version).or_default().insert(why);
@@ -171,7 +171,7 @@ enum Judgement {
 
 impl Judgement {
     /// The judgement of a file that must have been published in time.
-    fn limited_to(self, file: &ListedFile, as_of: Option<&AsOf>) -> Self {
+    fn standing(self, file: &ListedFile, as_of: Option<&AsOf>) -> Self {
         match (self, as_of) {
             (Self::Usable(version, _), Some(as_of)) if !as_of.admits(file.published) => {
                 Self::Unusable(version, Unusable::Late(as_of.explain(file.published)))

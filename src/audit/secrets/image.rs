@@ -1,0 +1,314 @@
+//! Secrets in a sealed image: its config and every file of its layers.
+//!
+//! What a layer holds is kept in the store by its diff_id and the patterns, so that a layer is looked through once.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::scan::{Hit, Scanner, patterns_digest};
+use super::{Secrets, SecretsError, as_note, finding};
+use crate::base::fs::FsError;
+use crate::base::progress::Progress;
+use crate::base::text::{count, human_size};
+use crate::base::untar::{FileRange, TarKind, read_tar};
+use crate::image::SealedImage;
+use crate::model::{Hasher, Sha256};
+use crate::store::Store;
+
+const MEMO: &str = "secrets";
+const MEMBER_MEMO: &str = "tar-member";
+
+/// What is looked through.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRequest<'a> {
+    /// The image; its layers and config are blobs of the store.
+    pub image: &'a SealedImage,
+    /// Tars of the store with what locked packages ship: secrets in them are public.
+    pub public: &'a [Sha256],
+    /// What was found in the project: not told again where the project's files are in the image.
+    pub project: &'a Secrets,
+    /// The store.
+    pub store: &'a Store,
+    /// Progress for people.
+    pub progress: &'a Progress,
+}
+
+/// The secrets of one file of a tar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FileHits {
+    /// Its path in the image, absolute.
+    path: String,
+    hits: Vec<Hit>,
+    /// Of Python's byte code: its source beside it, and what that holds.
+    source: Option<(PathBuf, Sha256)>,
+}
+
+/// Looks for secrets in the image's config and in each file of its layers. The subjects are `/PATH` and `image config`.
+///
+/// A secret that stands in a locked package as well is a note; any other is as grave as its rule.
+///
+/// # Errors
+/// When a layer is missing or damaged.
+pub fn check_image(request: &ImageRequest<'_>) -> Result<Secrets, SecretsError> {
+    let size = request.image.layers.iter().map(|layer| layer.size).sum();
+    let phase = request.progress.bytes("looking for secrets", size);
+    let mut work = Work { store: request.store, scanner: None, looked: 0, advance: &|bytes| phase.advance(bytes) };
+    let config = work.config(&request.image.id)?;
+    let mut found: Vec<(FileHits, String)> = vec![(config, "config".to_owned())];
+    for layer in &request.image.layers {
+        found.extend(work.tar(&layer.diff_id)?.into_iter().map(|file| (file, layer.origin.clone())));
+    }
+    for (file, _) in &mut found {
+        file.hits.retain(|hit| !request.project.known.contains(&hit.digest));
+    }
+    found.retain(|(file, _)| !file.hits.is_empty());
+    let secrets = judged(&found, request.public, &mut work)?;
+    let words = count(secrets.findings.iter().filter(|finding| finding.counts()).count(), "secret");
+    let looked = human_size(work.looked);
+    phase.finish(&format!("{looked}, {words}, {} in packages", secrets.findings.len() - secrets.known.len()));
+    Ok(secrets)
+}
+
+fn judged(found: &[(FileHits, String)], tars: &[Sha256], work: &mut Work<'_>) -> Result<Secrets, SecretsError> {
+    let mut public = BTreeSet::new();
+    for tar in tars.iter().filter(|_| !found.is_empty()) {
+        public.extend(work.tar(tar)?.into_iter().flat_map(|file| file.hits).map(|hit| hit.digest));
+    }
+    let mut secrets = Secrets::default();
+    for (file, origin) in found {
+        for hit in &file.hits {
+            let Some(mut finding) = finding(&file.path, hit, None) else { continue };
+            finding.evidence.iter_mut().for_each(|line| line.push_str(&format!(", layer {origin}")));
+            if public.contains(&hit.digest) || work.is_compiled_from(tars, file)? {
+                finding = as_note(finding);
+            } else {
+                secrets.known.insert(hit.digest);
+            }
+            secrets.findings.push(finding);
+        }
+    }
+    Ok(secrets)
+}
+
+impl Member {
+    fn digest(&self, tar: &File) -> io::Result<Sha256> {
+        Sha256::of_reader(&mut FileRange::new(tar, self.offset, self.size)).map(|(digest, _)| digest)
+    }
+}
+
+/// `a/b.py` for `a/__pycache__/b.cpython-313.pyc` (PEP 3147).
+fn source_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".pyc")?;
+    let directory = path.parent().filter(|directory| directory.ends_with("__pycache__"))?.parent()?;
+    Some(directory.join(format!("{}.py", name.split('.').next()?)))
+}
+
+/// Looks through tars that are not known yet.
+struct Work<'a> {
+    store: &'a Store,
+    scanner: Option<Scanner>,
+    looked: u64,
+    advance: &'a (dyn Fn(u64) + Sync),
+}
+
+/// A regular file in a tar.
+struct Member {
+    path: PathBuf,
+    offset: u64,
+    size: u64,
+}
+
+impl Work<'_> {
+    fn scanner(&mut self) -> Result<&Scanner, SecretsError> {
+        if self.scanner.is_none() {
+            self.scanner = Some(Scanner::new()?);
+        }
+        self.scanner.as_ref().ok_or_else(|| SecretsError::Patterns { what: "none".to_owned() })
+    }
+
+    fn config(&mut self, id: &Sha256) -> Result<FileHits, SecretsError> {
+        let bytes = self.store.read_blob(id)?;
+        let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
+        Ok(FileHits { path: "image config".to_owned(), hits, source: None })
+    }
+
+    /// Whether a file is byte code whose source is an unmodified file of a package: the compiler joins what stands apart
+    /// there, so that a secret may be whole in the byte code alone.
+    fn is_compiled_from(&self, tars: &[Sha256], file: &FileHits) -> Result<bool, SecretsError> {
+        let Some((path, digest)) = &file.source else { return Ok(false) };
+        for tar in tars {
+            if self.member(tar, path)? == Some(*digest) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The digest of a regular file in a tar.
+    fn member(&self, tar: &Sha256, path: &Path) -> Result<Option<Sha256>, SecretsError> {
+        let mut question = Hasher::default();
+        question.field(tar.as_bytes());
+        question.field(path.as_os_str().as_bytes());
+        let question = question.finish();
+        let kept = self.store.memo(MEMBER_MEMO, &question);
+        if let Some(digest) = kept.and_then(|answer| serde_json::from_slice(&answer).ok()) {
+            return Ok(digest);
+        }
+        let (archive, members) = self.members(tar)?;
+        let member = members.iter().find(|member| member.path == path);
+        let digest = member.map(|member| member.digest(&archive)).transpose();
+        let digest = digest.map_err(FsError::new("read", self.store.blob_path(tar)))?;
+        let answer = serde_json::to_vec(&digest).unwrap_or_default();
+        self.store.set_memo(MEMBER_MEMO, &question, &answer)?;
+        Ok(digest)
+    }
+
+    fn members(&self, digest: &Sha256) -> Result<(File, Vec<Member>), SecretsError> {
+        let tar = self.store.open_blob(digest)?;
+        let mut members = Vec::new();
+        read_tar(&tar, 0, |entry| {
+            if let TarKind::File { offset, size } = entry.kind {
+                members.push(Member { path: entry.path, offset, size });
+            }
+            Ok(())
+        })
+        .map_err(FsError::new("read", self.store.blob_path(digest)))?;
+        Ok((tar, members))
+    }
+
+    /// The kept answer for a tar, or a new one.
+    fn tar(&mut self, digest: &Sha256) -> Result<Vec<FileHits>, SecretsError> {
+        let mut question = Hasher::default();
+        question.field(patterns_digest().as_bytes());
+        question.field(digest.as_bytes());
+        let question = question.finish();
+        let kept = self.store.memo(MEMO, &question);
+        if let Some(files) = kept.and_then(|answer| serde_json::from_slice(&answer).ok()) {
+            return Ok(files);
+        }
+        let (tar, members) = self.members(digest)?;
+        self.looked += members.iter().map(|member| member.size).sum::<u64>();
+        let advance = self.advance;
+        let fail = FsError::new("read", self.store.blob_path(digest));
+        let files = scan_members(self.scanner()?, &tar, &members, advance).map_err(fail)?;
+        let answer = serde_json::to_vec(&files).unwrap_or_default();
+        self.store.set_memo(MEMO, &question, &answer)?;
+        Ok(files)
+    }
+}
+
+/// Looks through files side by side; the answer is in the tar's order.
+fn scan_members(
+    scanner: &Scanner,
+    tar: &File,
+    members: &[Member],
+    advance: &(dyn Fn(u64) + Sync),
+) -> io::Result<Vec<FileHits>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((number, member)) = {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            members.get(number).map(|member| (number, member))
+        } {
+            let hits = scanner.scan(&mut FileRange::new(tar, member.offset, member.size));
+            advance(member.size);
+            if hits.as_ref().is_ok_and(Vec::is_empty) {
+                continue;
+            }
+            let found = hits.and_then(|hits| {
+                let source =
+                    members.iter().find(|other| source_of(&member.path).is_some_and(|path| path == other.path));
+                let source =
+                    source.map(|other| Ok::<_, io::Error>((other.path.clone(), other.digest(tar)?))).transpose()?;
+                Ok(FileHits { path: format!("/{}", member.path.display()), hits, source })
+            });
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, found));
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, found)| found).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Level;
+    use crate::base::tar::{TarMeta, TarWriter};
+    use crate::image::SealedLayer;
+    use crate::model::Platform;
+
+    const KEY: &str = "AKIA\u{b7}Q3EGZ7WXTN5VJ2LM";
+
+    fn key() -> String {
+        KEY.replace('\u{b7}', "")
+    }
+
+    fn tar(store: &Store, files: &[(&str, String)]) -> Sha256 {
+        let mut writer = TarWriter::new(Vec::new(), 0);
+        for (path, text) in files {
+            let size = text.len() as u64;
+            writer.file(Path::new(path), &TarMeta::root(0o644), size, &mut text.as_bytes()).unwrap();
+        }
+        store.add_blob(&writer.finish().unwrap()).unwrap()
+    }
+
+    fn check(store: &Store, layer: Sha256, public: &[Sha256]) -> Vec<(String, Level, String)> {
+        let id = store.add_blob(b"{\"config\":{\"Env\":[\"A=b\"]}}").unwrap();
+        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0, blob: None }];
+        let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers };
+        let (project, progress) = (Secrets::default(), Progress::hidden());
+        let request = ImageRequest { image: &image, public, project: &project, store, progress: &progress };
+        let found = check_image(&request).unwrap().findings.into_iter();
+        found.map(|finding| (finding.subject, finding.level, finding.evidence.join(" "))).collect()
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn a_secret_in_a_layer_is_found_and_one_that_a_package_ships_is_a_note() {
+        let (_directory, store) = store();
+        let layer = tar(&store, &[("etc/a", "plain\n".into()), ("etc/b", format!("\nid={}\n", key()))]);
+        let evidence = "line 2: AKIA… (20 characters), layer system".to_owned();
+        assert_eq!(check(&store, layer, &[]), [("/etc/b".to_owned(), Level::Error, evidence.clone())]);
+        // In another file and with other bytes around it: it is the secret that is public.
+        let package = tar(&store, &[("usr/share/doc/x", format!("see {}", key()))]);
+        assert_eq!(check(&store, layer, &[package]), [("/etc/b".to_owned(), Level::Note, evidence)]);
+    }
+
+    #[test]
+    fn byte_code_of_an_unmodified_source_is_public() {
+        let (_directory, store) = store();
+        let source = format!("k = 'AKIA' '{}'\n", &key()[4..]);
+        let code = ("s/__pycache__/m.cpython-313.pyc", format!("\0{}\0", key()));
+        let package = tar(&store, &[("s/m.py", source.clone())]);
+        let layer = tar(&store, &[("s/m.py", source.clone()), code.clone()]);
+        assert_eq!(check(&store, layer, &[package])[0].1, Level::Note);
+        let modified = tar(&store, &[("s/m.py", source + "# more\n"), code]);
+        assert_eq!(check(&store, modified, &[package])[0].1, Level::Error);
+    }
+
+    #[test]
+    fn a_layer_that_is_known_is_not_read_again() {
+        let (_directory, store) = store();
+        let layer = tar(&store, &[("etc/b", key())]);
+        let first = check(&store, layer, &[]);
+        store.remove_blob(&layer).unwrap();
+        assert_eq!(check(&store, layer, &[]), first);
+    }
+}
