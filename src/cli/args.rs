@@ -232,6 +232,9 @@ pub(super) struct PlatformArguments {
 pub(super) struct BuildArguments {
     #[command(flatten)]
     pub platform: PlatformArguments,
+    /// Build every locked platform, and write one index for all of them to each `-o oci:DIR`
+    #[arg(long, conflicts_with_all = ["platform", "no_load", "digest_file"])]
+    pub all_platforms: bool,
     /// The engine that runs the steps
     #[arg(long, value_enum, default_value_t = EngineName::Auto)]
     pub engine: EngineName,

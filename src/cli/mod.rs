@@ -159,21 +159,23 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
         (false, true) => Loading::Nothing,
     };
     let wants_digest = build.digest_file.is_some() || format == Format::Json;
-    let outcome = ops::build(
-        session,
-        &BuildOptions {
-            platform: build.platform.platform,
-            engine: engine_choice(build.engine),
-            loading,
-            outputs,
-            recording: if build.record { Recording::Write } else { Recording::Compare },
-            reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
-            digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
-            steps: build.steps.map_or(Steps::All, Steps::First),
-            limit: Duration::from_secs(build.limit),
-            memory: build.memory.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
-        },
-    )?;
+    let options = BuildOptions {
+        platform: build.platform.platform,
+        engine: engine_choice(build.engine),
+        loading,
+        outputs,
+        recording: if build.record { Recording::Write } else { Recording::Compare },
+        reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
+        digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+        steps: build.steps.map_or(Steps::All, Steps::First),
+        limit: Duration::from_secs(build.limit),
+        memory: build.memory.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
+    };
+    if build.all_platforms {
+        let outcome = ops::build_all(session, &options)?;
+        return Ok(Answer::yes(written(format, &outcome, report::build_all_lines)));
+    }
+    let outcome = ops::build(session, &options)?;
     if let (Some(file), Some(digest)) = (&build.digest_file, &outcome.digest) {
         write_atomically(file, format!("{}\n", digest.prefixed()).as_bytes())?;
     }

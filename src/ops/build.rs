@@ -293,6 +293,7 @@ impl Builder<'_> {
     }
 
     fn run(&mut self) -> Result<SealedImage, OpsError> {
+        engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");

@@ -149,6 +149,9 @@ pub enum OpsError {
         /// One that is there, and may be meant.
         nearest: Option<String>,
     },
+    /// Several platforms in an output that holds one.
+    #[error("`--all-platforms` writes OCI layouts alone")]
+    OnePlatform,
     /// `--precise` for more or less than one package.
     #[error("`--precise` is for exactly one package")]
     Precise,
@@ -389,6 +392,9 @@ impl Explain for OpsError {
             }
             Self::Drifted { .. } => one("run `oclock update`"),
             Self::CannotMove { .. } => one("run `oclock update`, which chooses every version again"),
+            Self::OnePlatform => {
+                one("name one with `-o oci:DIR`; other outputs and engines hold one platform under a name")
+            }
             Self::Precise => one("name one `npm:NAME`, `pip:NAME` or `apt:NAME`; a base is chosen in `[image] base`"),
             Self::What { .. } => one("write `npm:NAME`, `pip:NAME`, `apt:NAME` or `base`"),
             Self::UnknownWhat { nearest: Some(near), .. } => vec![format!("did you mean `{}`?", sanitize(near))],

@@ -234,8 +234,7 @@ async fn judge_apt(request: &TodayRequest<'_>, today: &Today, pins: &[&AptPin]) 
         }
     }
     // Superseded files stay in the pool for a while.
-    let wanted: Vec<Wanted<'_>> =
-        unlisted.iter().map(|pin| Wanted::of(pin.view(), request.lock)).collect();
+    let wanted: Vec<Wanted<'_>> = unlisted.iter().map(|pin| Wanted::of(pin.view(), request.lock)).collect();
     match find_gone(&wanted, request.sources, request.http).await {
         Ok(failures) => {
             let is_gone = |pin: &&&AptPin| failures.iter().any(|failure| failure.artifact == pin.artifact);
