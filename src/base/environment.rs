@@ -78,6 +78,11 @@ impl Environment {
         self.xdg("XDG_CACHE_HOME", ".cache")
     }
 
+    /// `$XDG_DATA_HOME/oclock` or `~/.local/share/oclock`.
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        self.xdg("XDG_DATA_HOME", ".local/share")
+    }
+
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let base = self
             .variable(variable)

@@ -344,6 +344,14 @@ impl Invocation {
     }
 }
 
+/// The program that is running, to be run again.
+///
+/// # Errors
+/// When the system does not say where it is.
+pub fn own_program() -> Result<PathBuf, ProcessError> {
+    std::env::current_exe().map_err(|source| ProcessError::Start { program: "oclock".to_owned(), source })
+}
+
 /// The process groups under way, for [`end_all`].
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 

@@ -4,6 +4,7 @@
 mod buildah;
 pub mod containerfile;
 mod docker;
+mod foreign;
 mod native;
 mod saved;
 
@@ -15,10 +16,12 @@ use crate::base::environment::Environment;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::process::{Cleanup, ProcessError};
-use crate::model::{Sha256, ValueError};
+use crate::model::{Platform, Sha256, ValueError};
 
 use containerfile::ContainerfileError;
 pub use saved::{ImageStorage, save_image};
+
+pub use foreign::ensure_runs;
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,6 +249,16 @@ pub enum EngineError {
         /// The engine.
         engine: &'static str,
     },
+    /// Its steps are programs of another architecture.
+    #[error("an image for `{platform}` cannot be built on this {machine} machine")]
+    Foreign {
+        /// The platform.
+        platform: Platform,
+        /// This machine's architecture.
+        machine: &'static str,
+        /// What is missing.
+        reason: String,
+    },
     /// The disk said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -257,9 +270,11 @@ impl Explain for EngineError {
             Self::Containerfile(error) => error.kind(),
             Self::NotScratch { .. } | Self::Instruction { .. } => Kind::Asked,
             Self::Step { source, .. } | Self::Failed { source, .. } => source.kind(),
-            Self::NoneUsable { .. } | Self::NoKeeper { .. } | Self::Answer { .. } | Self::KeepsNoImages { .. } => {
-                Kind::Unable
-            }
+            Self::NoneUsable { .. }
+            | Self::NoKeeper { .. }
+            | Self::Answer { .. }
+            | Self::KeepsNoImages { .. }
+            | Self::Foreign { .. } => Kind::Unable,
             Self::Fs(error) => error.kind(),
         }
     }
@@ -278,6 +293,7 @@ impl Explain for EngineError {
                 tried.iter().map(|one| format!("{:>width$}  {}", one.engine, one.why)).collect()
             }
             Self::Step { source, .. } | Self::Failed { source, .. } => source.evidence(),
+            Self::Foreign { reason, .. } => vec![reason.clone()],
             _ => Vec::new(),
         }
     }
@@ -300,6 +316,10 @@ impl Explain for EngineError {
                 vec!["install buildah and runc (`apt-get install buildah runc`), or start the docker daemon".into()]
             }
             Self::Instruction { other, .. } => vec![format!("use another engine (`--engine`): {other}")],
+            Self::Foreign { platform, .. } => vec![format!(
+                "build on a machine of that architecture, or register one (`apt-get install qemu-user-static`) that runs {} programs",
+                platform.architecture.machine()
+            )],
             Self::Containerfile(error) => error.hints(),
             Self::Fs(error) => error.hints(),
             _ => Vec::new(),

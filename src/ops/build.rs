@@ -94,10 +94,21 @@ pub struct BuildOptions {
     pub reuse: Reuse,
     /// Whether the manifest digest is wanted although nothing is written out.
     pub digest: WantDigest,
+    /// How many of the RUN steps are carried out; for finding out what a step makes.
+    pub steps: Steps,
     /// Time limit for the engine.
     pub limit: Duration,
     /// Bytes of memory that a step may have in the built-in engine.
     pub memory: Option<u64>,
+}
+
+/// How many of the RUN steps are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// All of them.
+    All,
+    /// The first ones.
+    First(usize),
 }
 
 /// Whether the manifest digest, which needs compression, is worked out.
@@ -146,7 +157,7 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
 }
 
 /// The rules that a lock was made for must be this program's: others would give another image.
-fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
+pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
     let own = image::rules_digest();
     if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
         return Ok(());
@@ -187,7 +198,11 @@ impl Prepared {
 /// # Errors
 /// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
 pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
-    let prepared = prepare(session, options.platform)?;
+    let mut prepared = prepare(session, options.platform)?;
+    if let Steps::First(number) = options.steps {
+        prepared.rendered.text = engine::containerfile::with_run_steps(&prepared.rendered.text, number)
+            .map_err(crate::engine::EngineError::from)?;
+    }
     let base = base_config(session, &prepared.manifest, &prepared.lock, prepared.platform)?;
     let config = match &base {
         Some(base) => image::config_on(&prepared.rendered.text, image::inherited_config(&base.runtime)?)?,
@@ -278,6 +293,7 @@ impl Builder<'_> {
     }
 
     fn run(&mut self) -> Result<SealedImage, OpsError> {
+        engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");

@@ -67,6 +67,8 @@ pub struct SessionOptions {
     pub paths: Paths,
     /// Where the store is; the user's cache directory when not given.
     pub store: Option<PathBuf>,
+    /// The first-seen ledger; `ledger` in the user's data directory when not given.
+    pub ledger: Option<PathBuf>,
     /// How the network is used.
     pub http: HttpOptions,
 }
@@ -80,6 +82,8 @@ pub struct Session {
     pub paths: Paths,
     /// The store.
     pub store: Store,
+    /// The first-seen ledger; none where there is no place for one.
+    pub ledger: Option<PathBuf>,
     /// The pooled client.
     pub http: HttpClient,
     /// Progress for people.
@@ -98,6 +102,7 @@ impl Session {
         Ok(Self {
             runtime: runtime.map_err(FsError::new("start the runtime for", &root))?,
             store: Store::open(root)?,
+            ledger: options.ledger.or_else(|| Some(environment.data_directory()?.join("ledger"))),
             http: HttpClient::new(options.http)?,
             paths: options.paths,
             environment,

@@ -4,6 +4,7 @@
 //! fetched from a registry), or what one of the builders does not know, is refused by name.
 
 mod read;
+mod steps;
 mod words;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::base::explain::{Excerpt, Explain, Kind};
 
 pub(super) use read::join_path;
 pub use read::parse_containerfile;
+pub use steps::{run_steps, with_run_steps};
 pub use words::Variables;
 
 /// The comment line that marks the SHELL instruction which is oclock's own and no part of the image.
