@@ -89,11 +89,12 @@ pub(super) struct Round {
 }
 
 /// The engines as the command line names them.
-const ENGINES: [(&str, EngineChoice); 4] = [
+const ENGINES: [(&str, EngineChoice); 5] = [
     ("buildah-oci", EngineChoice::BuildahOci),
     ("buildah-chroot", EngineChoice::BuildahChroot),
     ("docker-classic", EngineChoice::DockerClassic),
     ("docker-buildkit", EngineChoice::DockerBuildkit),
+    ("native", EngineChoice::Native),
 ];
 
 impl Surroundings {
