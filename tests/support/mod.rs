@@ -2,6 +2,7 @@
 
 pub mod advisories;
 pub mod console;
+pub mod fake_registry;
 pub mod full_disk;
 pub mod image_registry;
 pub mod oracle;
