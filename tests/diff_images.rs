@@ -377,6 +377,7 @@ fn kept(project: &Project, changed: bool) -> (SealedImage, Store) {
         origin: (*origin).to_owned(),
         diff_id: store.add_blob(layer).unwrap(),
         size: layer.len() as u64,
+        blob: None,
     });
     let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers: sealed.collect() };
     store.set_memo("image-by-id", &id, &serde_json::to_vec(&image).unwrap()).unwrap();
@@ -471,7 +472,7 @@ fn images_of_engines_are_written_out_and_compared() {
     let (image, store) = kept(&project, false);
     let name = format!("localhost/oclock-diff-{}:one", std::process::id());
     let archive = project.root().join("a.tar");
-    write_docker_archive(&archive, &image, &[name.clone()], &store).unwrap();
+    write_docker_archive(&archive, &image, std::slice::from_ref(&name), &store).unwrap();
     let archive = archive.to_str().unwrap();
     run("docker", &["load", "--quiet", "--input", archive]);
     let answer = diff(&project, &format!("docker:{name}"), archive);

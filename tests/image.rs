@@ -21,6 +21,7 @@ fn the_repositorys_own_image_is_the_recorded_one_everywhere_and_keeps_its_promis
     every_engine_gives_it(&project, &first);
     other_circumstances_give_it(&project, &first);
     nothing_changed_starts_no_engine(&project, &first);
+    secrets_are_refused(&project);
     what_is_installed_answers();
     acceptance(&project);
     run(Command::new("docker").args(["rmi", NAME]));
@@ -56,6 +57,47 @@ fn other_circumstances_give_it(project: &Project, first: &Built) {
 fn nothing_changed_starts_no_engine(project: &Project, first: &Built) {
     let built = project.build(&["--no-load"], &[("PATH", "/nonexistent")]);
     assert_eq!(&built, first);
+}
+
+/// The image as shipped holds none; with one planted in a file or left by a step it is refused, and nothing is recorded.
+fn secrets_are_refused(project: &Project) {
+    let clean = run(&mut project.oclock(&[], &["build", "--no-load"]));
+    assert!(said(&clean).contains(", 0 secrets, "), "{}", said(&clean));
+    let planted = project.moved();
+    let lock = fs::read_to_string(planted.directory.join("lockfile.toml")).unwrap();
+    let refused = |arguments: &[&str]| {
+        let output = planted.oclock(&[], arguments).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{}", said(&output));
+        assert_eq!(fs::read_to_string(planted.directory.join("lockfile.toml")).unwrap(), lock);
+        said(&output)
+    };
+    // Put together here, so that this file holds none.
+    let key = format!("AKIA{}", "Q3EGZ7WXTN5VJ2LM");
+    let file = planted.directory.join("context/scripts/settings");
+    fs::write(&file, format!("# for backups\nKEY_ID={key}\n")).unwrap();
+    let answer = refused(&["build", "--record", "--no-load"]);
+    assert!(answer.starts_with("error: `context/scripts/settings` holds an AWS access key ID\n"), "{answer}");
+    fs::remove_file(file).unwrap();
+
+    let template = planted.directory.join("Containerfile.in");
+    let text = fs::read_to_string(&template).unwrap();
+    let step = format!("RUN id={}; echo \"KEY_ID=AKIA$id\" > /root/left\nEXPOSE 4096\n", &key[4..]);
+    fs::write(&template, text.replace("EXPOSE 4096\n", &step)).unwrap();
+    let answer = refused(&["build", "--record", "--no-load", "--engine", "docker-buildkit"]);
+    assert!(answer.contains("error: `/root/left` holds an AWS access key ID\n"), "{answer}");
+    assert!(answer.contains("AKIA… (20 characters), layer system\n") && !answer.contains(&key), "{answer}");
+
+    let manifest = planted.directory.join("oclock.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let waiver = |subject: &str| {
+        let waiver = format!("[[policy.waivers]]\nrule = \"secret-aws-access-key\"\nsubject = \"{subject}\"\n");
+        fs::write(&manifest, format!("{text}\n{waiver}reason = \"planted\"\nexpires = 2999-01-01\n")).unwrap();
+    };
+    waiver("/root/other");
+    let answer = refused(&["build", "--record", "--no-load"]);
+    assert!(answer.contains("error: 2 findings against this image\n") && answer.contains("waiver-unused"), "{answer}");
+    waiver("/root/left");
+    run(&mut planted.oclock(&[], &["build", "--record", "--no-load"]));
 }
 
 fn what_is_installed_answers() {

@@ -251,7 +251,7 @@ impl Tally {
                 }
             }
             (Err(_), Err(_)) => self.both_refuse += 1,
-            (Err(AptError::Solve(error @ (SolveError::Removal { .. } | SolveError::Upgrade { .. }))), Ok(_)) => {
+            (Err(AptError::Solve(error @ (SolveError::Removal { .. } | SolveError::Downgrade { .. }))), Ok(_)) => {
                 self.refused_by_design.push(format!("{title}: {error}"));
             }
             (Err(ours), Ok(_)) => {

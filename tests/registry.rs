@@ -1,11 +1,11 @@
 //! Base images from a real registry server on loopback: Debian's `docker-registry`, filled by skopeo.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command};
 
 use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
@@ -17,49 +17,22 @@ use oclock::resolve::image::{ImageError, ImageRequest, fetch_base, resolve};
 use oclock::source::Source;
 use oclock::store::Store;
 use serde_json::{Value, json};
+use support::image_registry::ImageRegistry;
 
 const ARM64: Platform = Platform { architecture: Architecture::Arm64 };
 
-struct Registry {
-    server: Child,
-    port: u16,
-    directory: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
-}
+struct Registry(ImageRegistry);
 
 impl Registry {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let root = directory.path().join("registry");
-        let settings = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
-            root.display()
-        );
-        fs::write(directory.path().join("config.yml"), settings).unwrap();
-        let server =
-            Command::new("docker-registry").arg("serve").arg(directory.path().join("config.yml")).spawn().unwrap();
-        let registry = Self { server, port, directory };
-        for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        registry
+        Self(ImageRegistry::start())
     }
 
     fn source(&self) -> Source {
         Source {
             name: "registry".parse().unwrap(),
             kind: SourceKind::Image,
-            url: format!("http://127.0.0.1:{}/", self.port).parse().unwrap(),
+            url: self.0.url().parse().unwrap(),
             mirrors: Vec::new(),
             authorization: None,
             packages: Vec::new(),
@@ -72,12 +45,9 @@ impl Registry {
 
     /// Pushes a layout with an index of two platforms; gives the index's digest.
     fn push(&self, name: &str) -> Sha256 {
-        let layout = self.directory.path().join("layout");
+        let layout = self.0.directory.path().join("layout");
         let index = write_layout(&layout);
-        let to = format!("docker://127.0.0.1:{}/{name}", self.port);
-        let from = format!("oci:{}:it", layout.display());
-        let copy = ["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false", &from, &to];
-        assert!(Command::new("skopeo").args(copy).status().unwrap().success());
+        self.0.push(&layout, name, None);
         index
     }
 }
@@ -129,7 +99,7 @@ fn reference(text: &str) -> ImageReference {
 async fn a_tag_becomes_digests_and_its_layers_can_be_fetched() {
     let registry = Registry::start();
     let index = registry.push("node:20-slim");
-    let store = Store::open(registry.directory.path().join("store")).unwrap();
+    let store = Store::open(registry.0.directory.path().join("store")).unwrap();
     let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
     let source = registry.source();
     let platforms = [Platform::LINUX_AMD64, ARM64];
@@ -158,7 +128,7 @@ async fn a_tag_becomes_digests_and_its_layers_can_be_fetched() {
 async fn what_a_registry_does_not_have_is_named() {
     let registry = Registry::start();
     registry.push("node:20-slim");
-    let store = Store::open(registry.directory.path().join("store")).unwrap();
+    let store = Store::open(registry.0.directory.path().join("store")).unwrap();
     let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
     let source = registry.source();
     let platforms = [Platform::LINUX_AMD64];

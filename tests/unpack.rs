@@ -10,10 +10,12 @@ use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use oclock::assemble::apt::{AptAssembleError, AptTree, AptTreeRequest, BasePath, BaseSystem, write_root};
+use oclock::assemble::apt::{AptAssembleError, AptTree, AptTreeRequest, BaseFiles, write_root};
 use oclock::base::explain::{Explain, Kind};
-use oclock::base::tar::TarWriter;
+use oclock::base::tar::{TarMeta, TarWriter};
+use oclock::base::tree::Tree;
 use oclock::lock::AptPin;
 use oclock::model::{Artifact, ArtifactPath, PackageName, PackageVersion, Platform, Sha256, SourceName};
 use oclock::store::Store;
@@ -88,7 +90,7 @@ impl Bench {
         });
     }
 
-    fn write_onto(&self, base: Option<&BaseSystem>) -> Result<(AptTree, Vec<u8>), AptAssembleError> {
+    fn write_onto(&self, base: Option<BaseFiles<'_>>) -> Result<(AptTree, Vec<u8>), AptAssembleError> {
         let pins: Vec<&AptPin> = self.pins.iter().collect();
         let request = AptTreeRequest { pins: &pins, platform: platform(), epoch: EPOCH, base };
         let mut out = TarWriter::new(Vec::new(), EPOCH);
@@ -413,46 +415,49 @@ fn a_package_that_diverts_is_left_to_dpkg() {
 }
 
 #[test]
-fn a_base_image_keeps_what_it_has() {
-    let base = BaseSystem {
-        status: "Package: old\nStatus: install ok installed\nArchitecture: all\nVersion: 3\n\n".into(),
-        database: BTreeMap::from([
-            ("triggers/File".to_owned(), b"/usr/share/new old\n".to_vec()),
-            ("info/old.list".to_owned(), b"/.\n/usr\n/usr/bin\n/usr/bin/old\n".to_vec()),
-            ("diversions".to_owned(), b"/usr/bin/new\n/usr/bin/new.diverted\nold\n".to_vec()),
-        ]),
-        paths: ["usr", "usr/bin", "usr/share", "var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/info"]
-            .iter()
-            .map(|path| (path.as_bytes().to_vec(), BasePath::Directory))
-            .chain([
-                (b"bin".to_vec(), BasePath::Symlink(b"usr/bin".to_vec())),
-                (b"usr/bin/old".to_vec(), BasePath::File),
-            ])
-            .collect(),
+fn on_a_base_image_its_own_dpkg_unpacks() {
+    let mut layer = TarWriter::new(tempfile::tempfile().unwrap(), 5);
+    for directory in ["usr", "usr/bin"] {
+        layer.directory(Path::new(directory), &TarMeta::root(0o755)).unwrap();
+    }
+    layer.file(Path::new("usr/bin/old"), &TarMeta::root(0o4755), 3, &mut &b"old"[..]).unwrap();
+    layer.hard_link(Path::new("usr/bin/other"), &TarMeta::root(0o4755), Path::new("usr/bin/old")).unwrap();
+    layer.symlink(Path::new("bin"), &TarMeta::root(0o777), "usr/bin".as_ref()).unwrap();
+    let (mut tree, mut times) = (Tree::default(), BTreeMap::new());
+    let note = |path: &Path, time| {
+        times.insert(path.to_owned(), time);
     };
-    let mut bench = Bench::new();
-    let new = bench.package("new", "all", "");
-    new.file("usr/bin/new", 0o755, b"new");
-    new.file("bin/also", 0o755, b"also");
-    new.file("usr/share/new/data", 0o644, b"data");
-    bench.add(&new, "xz");
-    let ours = describe_tar(&bench.write_onto(Some(&base)).unwrap().1);
-    assert!(!ours.contains_key("usr/bin") && !ours.contains_key("usr/bin/old") && !ours.contains_key("usr/bin/new"));
-    assert!(ours.contains_key("usr/bin/new.diverted") && ours.contains_key("usr/bin/also"));
-    assert!(ours["var/lib/dpkg/status"].contains("Package: old\nStatus: install ok installed"));
-    assert!(ours["var/lib/dpkg/status"].contains("\n\nPackage: new\nStatus: install ok unpacked"));
-    assert!(ours["var/lib/dpkg/triggers/Unincorp"].ends_with("/usr/share/new new\n"));
+    tree.add_tar(&Arc::new(layer.finish().unwrap()), 0, note).unwrap();
+    let base = BaseFiles { tree: &tree, times: &times };
 
-    let old = bench.package("old", "all", "");
-    bench.add(&old, "xz");
-    let error = bench.write_onto(Some(&base)).unwrap_err();
-    assert_eq!(error.to_string(), "`apt:old` is installed in the base image already");
-    bench.pins.pop();
-    let thief = bench.package("thief", "all", "");
-    thief.file("usr/bin/old", 0o755, b"stolen");
-    bench.add(&thief, "xz");
-    let error = bench.write_onto(Some(&base)).unwrap_err();
-    assert_eq!(error.to_string(), "`apt:old` and `apt:thief` both bring `/usr/bin/old`");
+    let mut bench = Bench::new();
+    let new = bench.package("new", "all", "Essential: yes\n");
+    new.file("usr/bin/new", 0o755, b"new");
+    new.info("preinst", 0o755, "#!/bin/sh\ntest -e /usr/bin/new && exit 1\n");
+    bench.add(&new, "xz");
+    let (written, tar) = bench.write_onto(Some(base)).unwrap();
+    assert_eq!((written.packages, written.deferred), (1, vec!["new".to_owned()]));
+    let mut archive = tar::Archive::new(Cursor::new(&tar));
+    let mut found = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let link = entry.link_name().unwrap().map(|path| path.to_string_lossy().into_owned());
+        let name = entry.path().unwrap().to_string_lossy().trim_end_matches('/').to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        let text = link.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+        found.insert(name, (entry.header().mtime().unwrap(), text));
+    }
+    assert_eq!(found["usr/bin/old"], (5, "old".to_owned()));
+    assert_eq!(found["usr/bin/other"], (5, "usr/bin/old".to_owned()));
+    assert_eq!(found["bin"], (5, "usr/bin".to_owned()));
+    assert_eq!(found[".oclock/apt/debs/0000_new.deb"].0, EPOCH as u64);
+    assert!(!found.contains_key("usr/bin/new") && !found.contains_key("var/lib/dpkg/status"));
+    assert_eq!(found[".oclock/apt/plan"].1, "unpack /.oclock/apt/debs/0000_new.deb\n");
+    assert!(found[".oclock/configure"].1.contains("--unpack $arguments ||"));
+    let forced = "DPKG_FORCE=confdef,confold\n";
+    assert!(found[".oclock/environment"].1.contains(forced));
+    assert!(!describe_tar(&bench.write().unwrap().1)[".oclock/environment"].contains(forced));
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::base_image::{BaseConfig, BaseFacts, BaseImage, PYTHON_VARIABLE};
 use super::error::AssembleError;
 use super::files::{Project, ProjectFile};
 use super::parts::{ASSEMBLY_VERSION, Part, PartWriter, Written, part};
 use super::{apt, npm, pip};
 use crate::base::fs::{FsError, ensure_directory, set_mode};
-use crate::lock::{AptPin, BasePin, Lockfile, NpmPin, PinView, PipPin};
+use crate::lock::{AptPin, BaseManifest, BasePin, Lockfile, NpmPin, PinView, PipPin};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
 use crate::store::Store;
@@ -32,6 +33,16 @@ pub struct ContextRequest<'a> {
     pub project: &'a Project,
     /// Where the artifacts are.
     pub store: &'a Store,
+}
+
+impl<'a> ContextRequest<'a> {
+    /// The base image's manifest for the platform; nothing when the lock stands on packages alone.
+    fn base_manifest(&self) -> Result<Option<&'a BaseManifest>, AssembleError> {
+        match &self.lock.base {
+            BasePin::Debian { .. } => Ok(None),
+            BasePin::Image { manifests, .. } => manifests.get(&self.platform).map(Some).ok_or(AssembleError::NoBase),
+        }
+    }
 }
 
 /// A build context, planned but not staged.
@@ -213,20 +224,19 @@ fn question(request: &ContextRequest<'_>, kind: &str, pins: &[PinView<'_>]) -> H
 }
 
 fn system_part(request: &ContextRequest<'_>) -> Result<Part, AssembleError> {
-    if let BasePin::Image { .. } = request.lock.base {
-        return Err(AssembleError::Unsupported {
-            what: "a base image of a registry".to_owned(),
-            hint: "use `base = { debian = \"trixie\" }`",
-        });
-    }
     let pins: Vec<&AptPin> = request.lock.apt.iter().filter(|pin| pin.platform == request.platform).collect();
     let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
     let mut key = question(request, "system", &views);
     key.field(apt::recipe().as_bytes());
+    let base = request.base_manifest()?;
+    for layer in base.into_iter().flat_map(|manifest| &manifest.layers) {
+        key.field(layer.diff_id.as_bytes());
+    }
     let key = key.finish();
     part("system", &key, request.lock.epoch, request.store, |out: &mut PartWriter| {
-        let tree =
-            apt::AptTreeRequest { pins: &pins, platform: request.platform, epoch: request.lock.epoch, base: None };
+        let image = base.map(|manifest| BaseImage::read(manifest, request.store)).transpose()?;
+        let base = image.as_ref().map(|image| apt::BaseFiles { tree: &image.tree, times: &image.times });
+        let tree = apt::AptTreeRequest { pins: &pins, platform: request.platform, epoch: request.lock.epoch, base };
         apt::write_root(&tree, request.store, out)?;
         Ok(Written { roots: Vec::new(), script: None })
     })
@@ -279,26 +289,51 @@ fn major_minor(version: &str) -> Option<(u16, u16)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+const DEBIAN_PYTHON: &str = "/usr/bin/python3";
+const LOCAL_PYTHON: &str = "/usr/local/bin/python3";
+
+/// The Python that an environment is made for.
+struct Python {
+    /// In full, such as `3.13.5`.
+    version: String,
+    executable: &'static str,
+}
+
+/// Debian's Python where one is pinned or in the base, else the one that the base brings below `/usr/local`.
+fn python(request: &ContextRequest<'_>) -> Result<Python, AssembleError> {
+    let said = crate::lock::python_version(request.lock, request.manifest, request.platform);
+    let Some(manifest) = request.base_manifest()? else {
+        return said.map(|version| Python { version, executable: DEBIAN_PYTHON }).ok_or(AssembleError::NoPython);
+    };
+    let facts = BaseFacts::read(manifest, request.store)?;
+    let is_pinned = crate::lock::pinned_upstream(&request.lock.apt, "python3", request.platform).is_some();
+    let installed = facts.installed_upstream("python3");
+    if !is_pinned && installed.is_none() && facts.has_local_python {
+        let config = BaseConfig::read(manifest, request.store)?;
+        let version = said.or_else(|| config.variable(PYTHON_VARIABLE).map(str::to_owned));
+        return version.map(|version| Python { version, executable: LOCAL_PYTHON }).ok_or(AssembleError::NoPython);
+    }
+    said.or(installed).map(|version| Python { version, executable: DEBIAN_PYTHON }).ok_or(AssembleError::NoPython)
+}
+
 fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError> {
     let pins: Vec<&PipPin> = request.lock.pip.iter().filter(|pin| pin.platform == request.platform).collect();
     if pins.is_empty() {
         return Ok(None);
     }
-    let python =
-        crate::lock::python_version(request.lock, request.manifest, request.platform).ok_or(AssembleError::NoPython)?;
+    let Python { version: python, executable } = python(request)?;
     let minor = major_minor(&python).ok_or(AssembleError::NoPython)?;
     let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
     let mut key = question(request, "pip", &views);
     key.field(&request.manifest.pip.path);
     key.field(&python);
     key.field(pip::recipe().as_bytes());
+    if executable != DEBIAN_PYTHON {
+        key.field(executable);
+    }
     part("pip", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
-        let spec = pip::VenvSpec {
-            path: &request.manifest.pip.path,
-            python: minor,
-            python_version: &python,
-            executable: "/usr/bin/python3",
-        };
+        let spec =
+            pip::VenvSpec { path: &request.manifest.pip.path, python: minor, python_version: &python, executable };
         let tree = pip::write_environment(&spec, &pins, request.store, out)?;
         Ok(Written { roots: tree.roots, script: Some(script_of(&tree.compile)) })
     })

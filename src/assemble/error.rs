@@ -1,6 +1,7 @@
 //! What can go wrong between the store and the staged context.
 
 use super::apt::AptAssembleError;
+use super::base_image::BaseImageError;
 use super::files::FilesError;
 use super::npm::NpmAssembleError;
 use super::pip::PipAssembleError;
@@ -20,6 +21,9 @@ pub enum AssembleError {
     /// Python wheels.
     #[error(transparent)]
     Pip(#[from] PipAssembleError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] BaseImageError),
     /// The project's own files.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -32,14 +36,9 @@ pub enum AssembleError {
     /// The lock pins wheels, but no Python that could run them.
     #[error("the lockfile pins Python packages, but no Python to run them")]
     NoPython,
-    /// Something that this version does not build yet.
-    #[error("{what} cannot be built by this version of oclock")]
-    Unsupported {
-        /// What.
-        what: String,
-        /// What to do instead.
-        hint: &'static str,
-    },
+    /// The lock stands on an image that is not there for the platform.
+    #[error("the lockfile's base has no image for the platform")]
+    NoBase,
 }
 
 impl AssembleError {
@@ -48,10 +47,11 @@ impl AssembleError {
             Self::Apt(error) => Some(error),
             Self::Npm(error) => Some(error),
             Self::Pip(error) => Some(error),
+            Self::Base(error) => Some(error),
             Self::Files(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Fs(error) => Some(error),
-            Self::NoPython | Self::Unsupported { .. } => None,
+            Self::NoPython | Self::NoBase => None,
         }
     }
 }
@@ -76,7 +76,7 @@ impl Explain for AssembleError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NoPython => vec!["add `python3` to `[apt] packages`".to_owned()],
-            Self::Unsupported { hint, .. } => vec![(*hint).to_owned()],
+            Self::NoBase => vec!["run `oclock update`".to_owned()],
             _ => self.inner().map(Explain::hints).unwrap_or_default(),
         }
     }

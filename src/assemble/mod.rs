@@ -2,6 +2,7 @@
 //! be layers, and the rendered Containerfile. No network, no clock, nothing of the host.
 
 pub mod apt;
+mod base_image;
 mod context;
 mod error;
 pub mod files;
@@ -9,6 +10,7 @@ pub mod npm;
 mod parts;
 pub mod pip;
 
+pub use base_image::{BaseConfig, BaseFacts, BaseImage, BaseImageError, NODE_VARIABLE, PYTHON_VARIABLE};
 pub use context::{Context, ContextRequest, assemble};
 pub use error::AssembleError;
 pub use files::{Project, ProjectFile};

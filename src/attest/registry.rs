@@ -71,7 +71,9 @@ impl Repository<'_> {
             return Ok(());
         }
         let header = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-        let realm = header.and_then(Challenge::parse).and_then(|challenge| challenge.url(&self.reference.repository));
+        let realm = header
+            .and_then(Challenge::parse)
+            .and_then(|challenge| challenge.url(&self.reference.repository, &self.source.url));
         let refused = || self.refused("login", StatusCode::UNAUTHORIZED);
         let request = Request::get(realm.ok_or_else(refused)?).authorization(self.source.authorization.as_deref());
         let body: Value = serde_json::from_slice(&self.http.fetch(request).await?.body).map_err(|_| refused())?;

@@ -60,6 +60,11 @@ impl<W: Write> TarWriter<W> {
         Self { out, mtime: u64::try_from(epoch).unwrap_or(0) }
     }
 
+    /// Gives the entries that follow this time instead, in seconds since 1970; a negative one becomes 0.
+    pub fn set_time(&mut self, seconds: i64) {
+        self.mtime = u64::try_from(seconds).unwrap_or(0).min(OCTAL_12_MAX);
+    }
+
     /// Writes a directory; the path has no slash at its end.
     ///
     /// # Errors

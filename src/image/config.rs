@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::SealError;
 use super::seal::SealedLayer;
@@ -105,10 +106,15 @@ struct ConfigFile<'a> {
 }
 
 #[derive(Serialize)]
-struct History<'a> {
-    comment: &'static str,
-    created: &'a str,
-    created_by: String,
+#[serde(untagged)]
+enum History<'a> {
+    Own {
+        comment: &'static str,
+        created: &'a str,
+        created_by: String,
+    },
+    /// Of the base image, as it stands there.
+    Inherited(&'a Value),
 }
 
 #[derive(Serialize)]
@@ -119,18 +125,30 @@ struct RootFs {
 
 impl ImageConfig {
     /// The canonical JSON, whose sha256 is the image ID.
-    pub(super) fn render(&self, platform: Platform, epoch: i64, layers: &[SealedLayer]) -> Result<Vec<u8>, SealError> {
+    pub(super) fn render(
+        &self,
+        platform: Platform,
+        epoch: i64,
+        inherited: &[Value],
+        layers: &[SealedLayer],
+    ) -> Result<Vec<u8>, SealError> {
         let created = timestamp(epoch);
-        let history = |layer: &SealedLayer| History {
+        let own = |layer: &SealedLayer| History::Own {
             comment: "oclock",
             created: &created,
             created_by: format!("{CREATED_BY}{}", layer.origin),
         };
+        // The entries that stand for layers must be as many as these.
+        let from_base = layers.iter().filter(|layer| layer.blob.is_some()).count();
+        let is_empty = |entry: &&Value| entry.get("empty_layer").and_then(Value::as_bool) == Some(true);
+        let fits = inherited.iter().filter(|entry| !is_empty(entry)).count() == from_base;
+        let inherited = inherited.iter().filter(|_| fits).map(History::Inherited);
+        let history = inherited.chain(layers.iter().skip(if fits { from_base } else { 0 }).map(own)).collect();
         let file = ConfigFile {
             architecture: platform.architecture.as_str(),
             config: self,
             created: &created,
-            history: layers.iter().map(history).collect(),
+            history,
             os: platform.os(),
             rootfs: RootFs {
                 diff_ids: layers.iter().map(|layer| layer.diff_id.prefixed()).collect(),
@@ -176,15 +194,45 @@ impl ImageConfig {
 /// # Errors
 /// When it has a mistake or something that is refused: names it and its line.
 pub fn config_of(containerfile: &str) -> Result<ImageConfig, ConfigError> {
+    config_on(containerfile, ImageConfig::default())
+}
+
+/// The same on a base image, whose config holds where the Containerfile says nothing else, as behind a FROM: what is set
+/// is replaced, variables, labels, ports and volumes are added, and an ENTRYPOINT drops the base's CMD.
+///
+/// # Errors
+/// As [`config_of`].
+pub fn config_on(containerfile: &str, base: ImageConfig) -> Result<ImageConfig, ConfigError> {
     let file = parse_containerfile(containerfile)?;
-    let mut config = ImageConfig::default();
+    let mut config = base;
     let mut variables = Variables::default();
-    variables.set("PATH", DEFAULT_PATH);
+    for (name, value) in config.env.iter().filter_map(|pair| pair.split_once('=')) {
+        variables.set(name, value);
+    }
+    if variables.get("PATH").is_none() {
+        variables.set("PATH", DEFAULT_PATH);
+    }
+    let mut has_command = false;
     for instruction in &file.instructions {
+        has_command |= matches!(instruction, Instruction::Command(_));
+        if matches!(instruction, Instruction::Entrypoint(_)) && !has_command {
+            config.cmd.clear();
+        }
         config.apply(instruction, &mut variables);
     }
     config.env = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Ok(config)
+}
+
+/// Reads what a base image's config tells a runtime; fields that this program does not know are not inherited.
+///
+/// # Errors
+/// When a field has another form than Docker and OCI give it.
+pub fn inherited_config(runtime: &Value) -> Result<ImageConfig, SealError> {
+    if runtime.is_null() {
+        return Ok(ImageConfig::default());
+    }
+    serde_json::from_value(runtime.clone()).map_err(|source| SealError::Base { source })
 }
 
 fn healthcheck(step: Option<&HealthcheckStep>) -> Healthcheck {
@@ -241,8 +289,9 @@ CMD serve now
     fn the_config_is_what_docker_writes() {
         let config = config_of(FILE).unwrap();
         assert_eq!(config.env, [&format!("PATH=/opt/venv/bin:{DEFAULT_PATH}"), "FALKORDB_HOST=other"]);
-        let layer = SealedLayer { origin: "system".into(), diff_id: Sha256::of(""), size: 0 };
-        let json = String::from_utf8(config.render(Platform::LINUX_AMD64, 1_760_000_000, &[layer]).unwrap()).unwrap();
+        let layer = SealedLayer { origin: "system".into(), diff_id: Sha256::of(""), size: 0, blob: None };
+        let json = config.render(Platform::LINUX_AMD64, 1_760_000_000, &[], &[layer]).unwrap();
+        let json = String::from_utf8(json).unwrap();
         let expected = format!(
             concat!(
                 r#"{{"architecture":"amd64","config":{{"Cmd":["/bin/sh","-c","serve now"],"Entrypoint":["ddtrace-run","opencode"],"#,
@@ -269,5 +318,26 @@ CMD serve now
         assert_eq!(config.cmd, ["/bin/bash", "-c", "b c"]);
         assert_eq!(config.shell, ["/bin/bash", "-c"]);
         assert_eq!(config.healthcheck.unwrap().test, ["NONE"]);
+    }
+
+    #[test]
+    fn a_base_holds_where_nothing_else_is_said() {
+        let base = serde_json::json!({ "Env": ["PATH=/base", "NODE_VERSION=20"], "Entrypoint": ["entry"], "Cmd": ["node"],
+            "User": "node", "WorkingDir": "/home/node", "Labels": { "a": "base", "b": "base" },
+            "ExposedPorts": { "80/tcp": {} }, "StopSignal": "SIGINT", "Unknown": 1 });
+        let base = inherited_config(&base).unwrap();
+        let same = config_on("FROM scratch\n", base.clone()).unwrap();
+        assert_eq!(same, base);
+        let text = "FROM scratch\nENV A=1 PATH=/own:$PATH\nEXPOSE 81\nLABEL a=own\nENTRYPOINT [\"own\"]\n";
+        let text = text.replacen("ENV", "ENV PATH=\"/base\"\nENV", 1);
+        let config = config_on(&text, base.clone()).unwrap();
+        assert_eq!(config.env, ["PATH=/own:/base", "NODE_VERSION=20", "A=1"]);
+        assert_eq!((config.entrypoint, config.cmd), (vec!["own".to_owned()], vec![]));
+        assert_eq!(config.exposed_ports.len(), 2);
+        assert_eq!(config.labels["a"], "own");
+        assert_eq!((config.labels["b"].as_str(), config.user.as_str()), ("base", "node"));
+        let config = config_on("FROM scratch\nCMD [\"x\"]\nENTRYPOINT [\"own\"]\n", base).unwrap();
+        assert_eq!(config.cmd, ["x"]);
+        assert!(inherited_config(&serde_json::json!({ "Env": 1 })).is_err());
     }
 }

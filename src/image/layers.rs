@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::SealError;
+use super::delta::Delta;
 use super::seal::{SYSTEM_LAYER, SealedLayer};
 use super::tree::{Content, Entry, Node, Tree};
 use crate::base::fs::FsError;
@@ -36,19 +37,21 @@ type Alike<'a> = (u64, u32, u64, u64, Vec<(&'a str, &'a [u8])>);
 struct Plan<'a> {
     name: String,
     entries: BTreeMap<&'a Path, &'a Entry>,
+    /// Whether it is the lowest layer of the image, which has an entry for the root itself.
     has_root: bool,
 }
 
 /// Writes the tree as layers into the store: first what no origin claims, then the origins in their order; an origin that
-/// has nothing gets no layer.
+/// has nothing gets no layer. On a base, of which only the `delta` is written, the first may be missing too.
 pub(super) fn write_layers(
     tree: &Tree,
+    delta: Option<&Delta>,
     origins: &[Origin],
     epoch: i64,
     store: &Store,
     phase: &Phase,
 ) -> Result<Vec<SealedLayer>, SealError> {
-    let plans = plan_layers(tree, origins);
+    let plans = plan_layers(tree, delta, origins);
     let results: Vec<Mutex<Option<Result<SealedLayer, SealError>>>> = plans.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(plans.len());
@@ -71,7 +74,7 @@ pub(super) fn write_layers(
         .collect()
 }
 
-fn plan_layers<'a>(tree: &'a Tree, origins: &[Origin]) -> Vec<Plan<'a>> {
+fn plan_layers<'a>(tree: &'a Tree, delta: Option<&'a Delta>, origins: &[Origin]) -> Vec<Plan<'a>> {
     let roots: Vec<(PathBuf, usize)> = origins
         .iter()
         .enumerate()
@@ -79,13 +82,20 @@ fn plan_layers<'a>(tree: &'a Tree, origins: &[Origin]) -> Vec<Plan<'a>> {
         .collect();
     let names = std::iter::once(SYSTEM_LAYER).chain(origins.iter().map(|origin| origin.name.as_str()));
     let mut plans: Vec<Plan<'a>> = names
-        .map(|name| Plan { name: name.to_owned(), entries: BTreeMap::new(), has_root: name == SYSTEM_LAYER })
+        .map(|name| Plan {
+            name: name.to_owned(),
+            entries: BTreeMap::new(),
+            has_root: name == SYSTEM_LAYER && delta.is_none(),
+        })
         .collect();
-    for (path, entry) in tree.iter() {
-        let claim = roots.iter().find(|(root, _)| path.starts_with(root)).map_or(0, |(_, number)| *number);
-        plans[claim].entries.insert(path, entry);
+    let claim = |path: &Path| roots.iter().find(|(root, _)| path.starts_with(root)).map_or(0, |(_, number)| *number);
+    for (path, entry) in tree.iter().filter(|(path, _)| delta.is_none_or(|delta| delta.has(path))) {
+        plans[claim(path)].entries.insert(path, entry);
     }
-    for plan in plans.iter_mut().skip(1) {
+    for (gone, (path, entry)) in delta.into_iter().flat_map(|delta| &delta.whiteouts) {
+        plans[claim(gone)].entries.insert(path, entry);
+    }
+    for plan in plans.iter_mut().filter(|plan| !plan.has_root) {
         plan.add_parents(tree);
     }
     plans.retain(|plan| plan.has_root || !plan.entries.is_empty());
@@ -121,7 +131,7 @@ impl<'a> Plan<'a> {
         let fail = FsError::new("write to", store.root());
         let blob = writer.finish().and_then(|buffer| buffer.into_inner().map_err(io::Error::from)).map_err(fail)?;
         let (diff_id, size) = blob.commit(None)?;
-        Ok(SealedLayer { origin: self.name.clone(), diff_id, size })
+        Ok(SealedLayer { origin: self.name.clone(), diff_id, size, blob: None })
     }
 
     /// Large files that are the same as one before them in the layer, with that one.
@@ -201,7 +211,7 @@ mod tests {
     fn write(tree: &Tree, origins: &[Origin]) -> Vec<(String, Vec<(String, TarKind)>)> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let layers = write_layers(tree, origins, 9, &store, &Progress::hidden().bytes("", 0)).unwrap();
+        let layers = write_layers(tree, None, origins, 9, &store, &Progress::hidden().bytes("", 0)).unwrap();
         let read = |layer: &SealedLayer| {
             let mut entries = Vec::new();
             let file = store.open_blob(&layer.diff_id).unwrap();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::SealError;
 use super::encode::{ENCODER, encode};
 use super::seal::{SealedImage, SealedLayer};
+use crate::base::archive::Compression;
 use crate::base::progress::{Phase, Progress};
 use crate::base::text::{count, human_size};
 use crate::model::{Hasher, Sha256};
@@ -41,10 +42,14 @@ impl ManifestFormat {
         }
     }
 
-    fn layer_type(self) -> &'static str {
-        match self {
-            Self::Docker => "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            Self::Oci => "application/vnd.oci.image.layer.v1.tar+gzip",
+    fn layer_type(self, compression: Compression) -> &'static str {
+        match (self, compression) {
+            (Self::Docker, Compression::Gzip) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            (Self::Docker, Compression::Zstd) => "application/vnd.docker.image.rootfs.diff.tar.zstd",
+            (Self::Docker, _) => "application/vnd.docker.image.rootfs.diff.tar",
+            (Self::Oci, Compression::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
+            (Self::Oci, Compression::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
+            (Self::Oci, _) => "application/vnd.oci.image.layer.v1.tar",
         }
     }
 }
@@ -56,6 +61,15 @@ pub struct Blob {
     pub digest: Sha256,
     /// How many there are.
     pub size: u64,
+}
+
+/// A layer of the base image as its registry has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseBlob {
+    /// The bytes.
+    pub blob: Blob,
+    /// How they are compressed.
+    pub compression: Compression,
 }
 
 /// A manifest and the blobs that it names, all of them in the store.
@@ -134,7 +148,14 @@ pub fn manifest_of(
         schema_version: 2,
         media_type: format.manifest_type(),
         config: Descriptor::new(format.config_type(), config),
-        layers: layers.iter().map(|layer| Descriptor::new(format.layer_type(), *layer)).collect(),
+        layers: layers
+            .iter()
+            .zip(&image.layers)
+            .map(|(blob, layer)| {
+                let compression = layer.blob.map_or(Compression::Gzip, |base| base.compression);
+                Descriptor::new(format.layer_type(compression), *blob)
+            })
+            .collect(),
     };
     let bytes = serde_json::to_vec(&file).map_err(|source| SealError::Json { what: "manifest", source })?;
     Ok(EncodedManifest { digest: Sha256::of(&bytes), bytes, format, config, layers })
@@ -149,6 +170,9 @@ fn question(layer: &SealedLayer) -> Sha256 {
 
 /// What a layer compresses to, when that is known and still in the store.
 fn known_blob(layer: &SealedLayer, store: &Store) -> Option<Blob> {
+    if let Some(base) = layer.blob {
+        return Some(base.blob);
+    }
     let answer = store.memo(MEMO, &question(layer))?;
     let blob: Blob = serde_json::from_slice(&answer).ok()?;
     store.contains(&blob.digest).then_some(blob)

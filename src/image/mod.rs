@@ -3,6 +3,7 @@
 
 mod compare;
 mod config;
+mod delta;
 mod encode;
 pub mod inspect;
 mod layers;
@@ -23,14 +24,14 @@ use crate::store::StoreError;
 pub use compare::{
     ConfigDifference, Difference, FileDifference, FileFacts, ImageComparison, ImageName, compare, compare_images,
 };
-pub use config::{ConfigError, Healthcheck, ImageConfig, config_of};
+pub use config::{ConfigError, Healthcheck, ImageConfig, config_of, config_on, inherited_config};
 pub use encode::ENCODER;
 pub use inspect::{InspectError, OpenImage, open_path, open_sealed};
 pub use layers::Origin;
-pub use manifest::{Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
-pub use output::{write_directory, write_docker_archive, write_oci};
+pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
+pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
-pub use seal::{SYSTEM_LAYER, SealRequest, SealedImage, SealedLayer, seal};
+pub use seal::{BASE_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on};
 pub use tree::{Content, Entry, Node, Tree};
 
 /// What cannot be sealed or written.
@@ -63,6 +64,13 @@ pub enum SealError {
         #[source]
         source: std::io::Error,
     },
+    /// The base image's config has a field of another form.
+    #[error("the base image's config cannot be inherited")]
+    Base {
+        /// Which and why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Text that should be JSON or the other way round.
     #[error("the image's {what} could not be written as JSON")]
     Json {
@@ -89,7 +97,7 @@ pub enum SealError {
 impl Explain for SealError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Root { .. } | Self::Encode { .. } => Kind::Unable,
+            Self::Root { .. } | Self::Encode { .. } | Self::Base { .. } => Kind::Unable,
             Self::HealthcheckLost => Kind::Asked,
             Self::Rules { .. } | Self::Json { .. } => Kind::Bug,
             Self::Containerfile(error) => error.kind(),

@@ -1,5 +1,6 @@
 //! The scrub rules (`rules.toml`): what is removed or forced before sealing, as data.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -103,8 +104,9 @@ impl Rules {
         Ok(Self { rules })
     }
 
-    /// Applies the rules to a tree and says what they took out.
-    pub(super) fn apply(&self, tree: &mut Tree) -> Vec<Scrubbed> {
+    /// Applies the rules to a tree and says what they took out. What a rule is about stays in a base image as it is there:
+    /// below the layers that are written, nothing of it can be taken out, and what engines made of it does not count.
+    pub(super) fn apply(&self, tree: &mut Tree, base: Option<&Tree>) -> Vec<Scrubbed> {
         let mut scrubbed = Vec::new();
         let mut note = |path: &Path, reason: &str| {
             scrubbed.push(Scrubbed { path: path.to_owned(), reason: reason.to_owned() });
@@ -129,8 +131,32 @@ impl Rules {
                     }
                 }
             }
+            if let Some(base) = base {
+                rule.action.restore(tree, base);
+            }
         }
         scrubbed
+    }
+}
+
+impl Action {
+    /// Puts back what the base has at the paths of the rule, where their directory is still there.
+    fn restore(&self, tree: &mut Tree, base: &Tree) {
+        let paths = match self {
+            Self::Remove(pattern) => pattern.matches(base),
+            Self::Force(path, _) => vec![path.clone()],
+            Self::Ensure(..) => Vec::new(),
+        };
+        for path in paths.iter().filter(|path| base.get(path).is_some()) {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            if !parent.as_os_str().is_empty() && !tree.get(parent).is_some_and(Entry::is_directory) {
+                continue;
+            }
+            tree.remove(path);
+            for (below, entry) in base.iter().filter(|(below, _)| below.starts_with(path)) {
+                tree.insert(below.to_owned(), entry.clone());
+            }
+        }
     }
 }
 
@@ -210,23 +236,29 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Rewrites the date of the last change of each password (shadow(5), field 3), which is the day of the build.
-pub(super) fn date_passwords(tree: &mut Tree, epoch: i64) -> Result<(), SealError> {
+/// Rewrites the date of the last change of each password (shadow(5), field 3), which is the day of the build, but for the
+/// lines that a base image has just like that.
+pub(super) fn date_passwords(tree: &mut Tree, base: Option<&Tree>, epoch: i64) -> Result<(), SealError> {
     let path = Path::new(SHADOW);
+    let fail = |source| SealError::Root { path: path.to_owned(), source };
     let Some(Entry { node: Node::File { size, content }, meta }) = tree.get(path).cloned() else { return Ok(()) };
     let mut text = Vec::new();
-    content
-        .with_reader(size, |reader| reader.read_to_end(&mut text))
-        .map_err(|source| SealError::Root { path: path.to_owned(), source })?;
-    let dated = date_lines(&text, epoch / SECONDS_A_DAY);
+    content.with_reader(size, |reader| reader.read_to_end(&mut text)).map_err(fail)?;
+    let known = base.map(|base| base.read_file(path)).transpose().map_err(fail)?.flatten().unwrap_or_default();
+    let known: BTreeSet<&[u8]> = known.split_inclusive(|byte| *byte == b'\n').collect();
+    let dated = date_lines(&text, &known, epoch / SECONDS_A_DAY);
     let node = Node::File { size: dated.len() as u64, content: Content::Bytes(dated) };
     tree.insert(path.to_owned(), Entry { node, meta });
     Ok(())
 }
 
-fn date_lines(text: &[u8], day: i64) -> Vec<u8> {
+fn date_lines(text: &[u8], known: &BTreeSet<&[u8]>, day: i64) -> Vec<u8> {
     let mut dated = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if known.contains(line) {
+            dated.extend_from_slice(line);
+            continue;
+        }
         let mut fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
         let day = day.to_string();
         if fields.len() > 3 && !fields[2].is_empty() && fields[2].iter().all(u8::is_ascii_digit) {
@@ -266,7 +298,7 @@ mod tests {
                     spared: PathBuf::new(),
                 }],
             };
-            alone.apply(&mut tree);
+            alone.apply(&mut tree, None);
             let name = rule.example.display();
             assert!(tree.get(&rule.spared).is_some(), "the rule for {name} took {}", rule.spared.display());
             match &rule.action {
@@ -279,7 +311,7 @@ mod tests {
                 }
                 Action::Ensure(path, mode) => {
                     let mut empty = Tree::default();
-                    alone.apply(&mut empty);
+                    alone.apply(&mut empty, None);
                     assert_eq!(empty.get(path).map(|entry| entry.meta.mode), Some(*mode));
                 }
             }
@@ -302,9 +334,9 @@ mod tests {
         let rules = Rules::built_in().unwrap();
         let examples: Vec<&Path> = rules.rules.iter().map(|rule| rule.example.as_path()).collect();
         let mut tree = tree_of(&examples);
-        assert!(!rules.apply(&mut tree).is_empty());
+        assert!(!rules.apply(&mut tree, None).is_empty());
         let before: Vec<PathBuf> = tree.iter().map(|(path, _)| path.to_owned()).collect();
-        assert_eq!(rules.apply(&mut tree), []);
+        assert_eq!(rules.apply(&mut tree, None), []);
         assert_eq!(tree.iter().map(|(path, _)| path.to_owned()).collect::<Vec<_>>(), before);
     }
 
@@ -321,8 +353,38 @@ mod tests {
     #[test]
     fn only_dates_of_passwords_change() {
         let text = b"root:*:20000:0:99999:7:::\nsvc:!:::::::\nlocked:!*:1:0:::::\nodd\n";
-        let dated = date_lines(text, 20_372);
+        let dated = date_lines(text, &BTreeSet::new(), 20_372);
         assert_eq!(dated, b"root:*:20372:0:99999:7:::\nsvc:!:::::::\nlocked:!*:20372:0:::::\nodd\n");
-        assert_eq!(date_lines(&dated, 20_372), dated);
+        assert_eq!(date_lines(&dated, &BTreeSet::new(), 20_372), dated);
+    }
+
+    #[test]
+    fn passwords_of_the_base_keep_their_date() {
+        let known = BTreeSet::from([&b"root:*:20000:0:99999:7:::\n"[..]]);
+        let text = b"root:*:20000:0:99999:7:::\nnew:!:20000:0:99999:7:::\n";
+        assert_eq!(date_lines(text, &known, 20_372), b"root:*:20000:0:99999:7:::\nnew:!:20372:0:99999:7:::\n");
+    }
+
+    #[test]
+    fn what_a_base_has_where_rules_act_stays_its_own() {
+        let file = |text: &str| Entry::file(0o644, text.into());
+        let mut base = Tree::default();
+        for path in ["etc/hosts", "var/log/dpkg.log", "root/.cache/pip/x", "dev/null", "var/lib/dpkg/status-old"] {
+            base.insert_with_parents(Path::new(path), file("the base's"));
+        }
+        let mut tree = base.clone();
+        for path in ["etc/hosts", "var/log/dpkg.log", "var/log/apt/history.log", "root/.cache/more", "dev/console"] {
+            tree.insert_with_parents(Path::new(path), file("an engine's"));
+        }
+        tree.remove(Path::new("root/.cache/pip"));
+        tree.remove(Path::new("var/lib"));
+        Rules::built_in().unwrap().apply(&mut tree, Some(&base));
+        for path in ["etc/hosts", "var/log/dpkg.log", "root/.cache/pip/x", "dev/null"] {
+            assert_eq!(tree.read_file(Path::new(path)).unwrap().unwrap(), b"the base's", "{path}");
+        }
+        for path in ["var/log/apt/history.log", "root/.cache/more", "dev/console", "var/lib"] {
+            assert!(tree.get(Path::new(path)).is_none(), "{path}");
+        }
+        assert!(tree.get(Path::new("etc/machine-id")).is_some());
     }
 }

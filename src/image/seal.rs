@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::SealError;
 use super::config::ImageConfig;
+use super::delta::Delta;
 use super::layers::{Origin, write_layers};
+use super::manifest::BaseBlob;
 use super::rules::{Rules, date_passwords};
 use super::tree::{Node, Tree};
 use crate::base::progress::Progress;
@@ -15,6 +17,20 @@ use crate::store::Store;
 
 /// The name of the layer that holds what no origin claims.
 pub const SYSTEM_LAYER: &str = "system";
+
+/// What the layers of a base image are called.
+pub const BASE_LAYER: &str = "base";
+
+/// A base image that stays as it is below the layers that are written.
+#[derive(Clone, Copy, Debug)]
+pub struct SealBase<'a> {
+    /// Its root filesystem.
+    pub tree: &'a Tree,
+    /// Its layers, lowest first; both their blobs and their archives are in the store.
+    pub layers: &'a [SealedLayer],
+    /// The history in its config.
+    pub history: &'a [serde_json::Value],
+}
 
 /// How a root filesystem becomes an image.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +67,9 @@ pub struct SealedLayer {
     pub diff_id: Sha256,
     /// The size of that tar in bytes.
     pub size: u64,
+    /// What a layer of the base image is in its registry, and so in every manifest; nothing for one of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BaseBlob>,
 }
 
 /// Seals a root filesystem: its layers and config are blobs of the store afterwards.
@@ -63,31 +82,52 @@ pub fn seal(
     store: &Store,
     progress: &Progress,
 ) -> Result<SealedImage, SealError> {
-    seal_tree(Tree::read(root)?, request, store, progress)
+    seal_tree(Tree::read(root)?, request, None, store, progress)
+}
+
+/// The same on a base image: its layers come first, untouched, and those of our own hold only what differs from it.
+///
+/// # Errors
+/// As [`seal`], or when a file of the base cannot be read.
+pub fn seal_on(
+    base: &SealBase<'_>,
+    root: &BuiltRoot,
+    request: &SealRequest<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<SealedImage, SealError> {
+    seal_tree(Tree::read(root)?, request, Some(base), store, progress)
 }
 
 fn seal_tree(
     mut tree: Tree,
     request: &SealRequest<'_>,
+    base: Option<&SealBase<'_>>,
     store: &Store,
     progress: &Progress,
 ) -> Result<SealedImage, SealError> {
-    for scrubbed in Rules::built_in()?.apply(&mut tree) {
+    let below = base.map(|base| base.tree);
+    for scrubbed in Rules::built_in()?.apply(&mut tree, below) {
         tracing::debug!(path = %scrubbed.path.display(), reason = scrubbed.reason, "scrubbed");
     }
-    date_passwords(&mut tree, request.epoch)?;
-    let phase = progress.bytes("sealing layers", content_size(&tree));
-    let layers = write_layers(&tree, request.origins, request.epoch, store, &phase)?;
-    let config = request.config.render(request.platform, request.epoch, &layers)?;
+    date_passwords(&mut tree, below, request.epoch)?;
+    let delta = below.map(|below| Delta::between(below, &tree)).transpose()?;
+    let phase = progress.bytes("sealing layers", content_size(&tree, delta.as_ref()));
+    let own = write_layers(&tree, delta.as_ref(), request.origins, request.epoch, store, &phase)?;
+    let size = own.iter().map(|layer| layer.size).sum();
+    phase.finish(&format!("{}, {}, {}", count(tree.len(), "path"), count(own.len(), "layer"), human_size(size)));
+    let layers: Vec<SealedLayer> =
+        base.map(|base| base.layers).unwrap_or_default().iter().cloned().chain(own).collect();
+    let history = base.map(|base| base.history).unwrap_or_default();
+    let config = request.config.render(request.platform, request.epoch, history, &layers)?;
     let id = store.add_blob(&config)?;
-    let size = layers.iter().map(|layer| layer.size).sum();
-    phase.finish(&format!("{}, {}, {}", count(tree.len(), "path"), count(layers.len(), "layer"), human_size(size)));
     let has_healthcheck = request.config.healthcheck.is_some();
     Ok(SealedImage { id, platform: request.platform, has_healthcheck, layers })
 }
 
-fn content_size(tree: &Tree) -> u64 {
-    let sizes = tree.iter().map(|(_, entry)| match entry.node {
+fn content_size(tree: &Tree, delta: Option<&Delta>) -> u64 {
+    let written = tree.iter().filter(|(path, _)| delta.is_none_or(|delta| delta.has(path)));
+    let sizes = written.map(|(_, entry)| match entry.node {
         Node::File { size, .. } => size,
         _ => 0,
     });

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::base::{base_config, manifest_of, sealed_layers};
 use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
 use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
 use crate::assemble::files::read_project;
-use crate::assemble::{AssembleError, Context, ContextRequest, assemble};
+use crate::assemble::{AssembleError, BaseConfig, BaseImage, Context, ContextRequest, assemble};
 use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
-use crate::engine::{self, BuildRequest, Engine, EngineChoice};
-use crate::image::{self, ImageConfig, Origin, SealRequest, SealedImage};
+use crate::base::progress::Progress;
+use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError};
+use crate::image::{self, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
@@ -92,8 +94,21 @@ pub struct BuildOptions {
     pub reuse: Reuse,
     /// Whether the manifest digest is wanted although nothing is written out.
     pub digest: WantDigest,
+    /// How many of the RUN steps are carried out; for finding out what a step makes.
+    pub steps: Steps,
     /// Time limit for the engine.
     pub limit: Duration,
+    /// Bytes of memory that a step may have in the built-in engine.
+    pub memory: Option<u64>,
+}
+
+/// How many of the RUN steps are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// All of them.
+    All,
+    /// The first ones.
+    First(usize),
 }
 
 /// Whether the manifest digest, which needs compression, is worked out.
@@ -142,7 +157,7 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
 }
 
 /// The rules that a lock was made for must be this program's: others would give another image.
-fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
+pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
     let own = image::rules_digest();
     if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
         return Ok(());
@@ -183,14 +198,31 @@ impl Prepared {
 /// # Errors
 /// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
 pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
-    let prepared = prepare(session, options.platform)?;
-    let config = image::config_of(&prepared.rendered.text)?;
+    let mut prepared = prepare(session, options.platform)?;
+    if let Steps::First(number) = options.steps {
+        prepared.rendered.text = engine::containerfile::with_run_steps(&prepared.rendered.text, number)
+            .map_err(crate::engine::EngineError::from)?;
+    }
+    let base = base_config(session, &prepared.manifest, &prepared.lock, prepared.platform)?;
+    let config = match &base {
+        Some(base) => image::config_on(&prepared.rendered.text, image::inherited_config(&base.runtime)?)?,
+        None => image::config_of(&prepared.rendered.text)?,
+    };
     let (context, secrets) = prepared.assemble_with_secrets(session)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
     check_files(expected, &context)?;
-    let mut builder =
-        Builder { session, options, prepared: &prepared, config: &config, context: &context, engine: None };
+    let mut builder = Builder {
+        session,
+        options,
+        prepared: &prepared,
+        base,
+        config: &config,
+        context: &context,
+        engine: None,
+        keeper: None,
+    };
+    builder.check_names()?;
     let image = builder.image()?;
     refuse_in_image(session, &prepared, &context, &secrets, &image)?;
     check_image(session, expected, &image)?;
@@ -209,9 +241,14 @@ struct Builder<'a> {
     session: &'a Session,
     options: &'a BuildOptions,
     prepared: &'a Prepared,
+    /// The config of the base image.
+    base: Option<BaseConfig>,
     config: &'a ImageConfig,
     context: &'a Context,
+    /// What ran the steps.
     engine: Option<Box<dyn Engine>>,
+    /// What holds the image, where that is another one.
+    keeper: Option<Box<dyn Engine>>,
 }
 
 /// How many differing paths an error names.
@@ -244,6 +281,9 @@ impl Builder<'_> {
         hasher.field(image::rules_digest().as_bytes());
         hasher.field(self.prepared.lock.epoch.to_string());
         hasher.field(SEAL_VERSION);
+        if let Some(base) = manifest_of(&self.prepared.lock.base, self.prepared.platform) {
+            hasher.field(base.digest.as_bytes());
+        }
         hasher.finish()
     }
 
@@ -253,11 +293,17 @@ impl Builder<'_> {
     }
 
     fn run(&mut self) -> Result<SealedImage, OpsError> {
+        engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");
         self.context.stage(&staged, &self.session.store)?;
-        let request = BuildRequest { context: &staged, scratch: scratch.path(), limit: self.options.limit };
+        let request = BuildRequest {
+            context: &staged,
+            scratch: scratch.path(),
+            limit: self.options.limit,
+            memory: self.options.memory,
+        };
         let phase = self.session.progress.spinner(&format!("building with {}", engine.name()));
         let progress = self.session.progress.clone();
         let root = engine.build(&request, &mut |line| tracing::debug!("{line}"))?;
@@ -269,9 +315,21 @@ impl Builder<'_> {
             config: self.config,
             origins: &origins,
         };
-        let image = image::seal(&root, &seal, &self.session.store, &progress)?;
+        let image = self.seal(&root, &seal, &progress)?;
         self.engine = Some(engine);
         Ok(image)
+    }
+
+    fn seal(&self, root: &BuiltRoot, request: &SealRequest<'_>, progress: &Progress) -> Result<SealedImage, OpsError> {
+        let store = &self.session.store;
+        let (pinned, config) = (manifest_of(&self.prepared.lock.base, self.prepared.platform), &self.base);
+        let (Some(pinned), Some(config)) = (pinned, config) else {
+            return Ok(image::seal(root, request, store, progress)?);
+        };
+        let tree = BaseImage::read(pinned, store)?.tree;
+        let layers = sealed_layers(pinned, store)?;
+        let base = SealBase { tree: &tree, layers: &layers, history: &config.history };
+        Ok(image::seal_on(&base, root, request, store, progress)?)
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -330,22 +388,53 @@ impl Builder<'_> {
         }
     }
 
+    /// Names that were asked for must have a place: found out before anything is built.
+    fn check_names(&mut self) -> Result<(), OpsError> {
+        let Loading::Tags(names) = &self.options.loading else { return Ok(()) };
+        match engine::find_keeper(self.options.engine, &self.session.environment) {
+            Ok(keeper) => self.keeper = Some(keeper),
+            Err(EngineError::NoneUsable { tried }) => {
+                return Err(EngineError::NoKeeper { name: names.join("`, `"), tried }.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// The engine that holds the user's images; none where only the built-in one is to be had.
+    fn find_keeper(&self) -> Result<Option<Box<dyn Engine>>, OpsError> {
+        match engine::find_keeper(self.options.engine, &self.session.environment) {
+            Ok(keeper) => Ok(Some(keeper)),
+            Err(EngineError::NoneUsable { .. })
+                if matches!(self.options.engine, EngineChoice::Auto | EngineChoice::Native) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn load(&mut self, image: &SealedImage) -> Result<Vec<String>, OpsError> {
         if self.options.loading == Loading::Nothing {
             return Ok(Vec::new());
         }
         let names = self.names();
-        let engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => engine::find(self.options.engine, &self.session.environment)?,
+        let is_kept_by_builder = self.engine.as_ref().is_some_and(|engine| engine.keeps_images());
+        if !is_kept_by_builder && self.keeper.is_none() {
+            self.keeper = self.find_keeper()?;
+        }
+        let Some(keeper) = (if is_kept_by_builder { &self.engine } else { &self.keeper }) else {
+            self.session.progress.say(
+                "kept in the store; no buildah or docker here takes it (`-o docker-archive:FILE` or `-o oci:DIR` writes it out)",
+            );
+            return Ok(Vec::new());
         };
-        if !engine.has_image(&image.id, &names) {
+        if !keeper.has_image(&image.id, &names) {
             let scratch = self.session.scratch("load-")?;
             let archive = scratch.path().join("image.tar");
             image::write_docker_archive(&archive, image, &[], &self.session.store)?;
-            engine.load(&archive, &names)?;
+            keeper.load(&archive, &names)?;
         }
-        self.engine = Some(engine);
         Ok(names)
     }
 }
@@ -383,7 +472,10 @@ pub(super) fn kept_by_id(id: &Sha256, store: &Store) -> Option<SealedImage> {
 }
 
 fn is_whole(image: &SealedImage, store: &Store) -> bool {
-    store.contains(&image.id) && image.layers.iter().all(|layer| store.contains(&layer.diff_id))
+    let is_kept = |layer: &SealedLayer| {
+        store.contains(&layer.diff_id) && layer.blob.is_none_or(|base| store.contains(&base.blob.digest))
+    };
+    store.contains(&image.id) && image.layers.iter().all(is_kept)
 }
 
 fn record(session: &Session, prepared: &Prepared, pin: ImagePin) -> Result<(), OpsError> {

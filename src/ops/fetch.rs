@@ -1,6 +1,8 @@
 //! `oclock fetch`: what the lockfile names and the store lacks.
 
+use super::base::ensure_base;
 use super::error::OpsError;
+use super::first_seen;
 use super::session::Session;
 use crate::fetch;
 use crate::lock::Lockfile;
@@ -44,9 +46,15 @@ pub(super) fn ensure_artifacts(
 ) -> Result<FetchReport, OpsError> {
     let mut report = FetchReport::default();
     for platform in &lock.platforms {
+        let base = ensure_base(session, manifest, lock, *platform)?;
+        report.files += base.files;
+        report.bytes += base.bytes;
         let plan = fetch::plan(lock, *platform, &session.store);
         if plan.artifacts.is_empty() && (want == Want::Artifacts || plan.proofs.is_empty()) {
             continue;
+        }
+        if !plan.artifacts.is_empty() {
+            first_seen::refuse_republished(session, lock)?;
         }
         let sources = session.sources(manifest)?;
         let quarantine = session.paths.quarantine();
@@ -55,6 +63,9 @@ pub(super) fn ensure_artifacts(
         report.files += outcome.files;
         report.bytes += outcome.bytes;
         report.superseded += outcome.superseded.len();
+        if outcome.files > 0 {
+            first_seen::record(session, lock.pins().filter(|pin| pin.platform == *platform));
+        }
     }
     Ok(report)
 }

@@ -22,6 +22,8 @@ pub struct InfoOutcome {
     pub engines: Vec<(String, String)>,
 }
 
+const ANY_SUITE: &str = "stable";
+
 /// Looks around.
 ///
 /// # Errors
@@ -29,9 +31,10 @@ pub struct InfoOutcome {
 pub fn info(session: &Session) -> Result<InfoOutcome, OpsError> {
     let manifest = session.manifest()?.manifest;
     let sources = session.sources(&manifest)?;
-    let suite = match (&manifest.image.base, &manifest.apt.suite) {
-        (BaseRequest::Debian { suite }, _) | (BaseRequest::Image(_), Some(suite)) => Some(suite.as_str()),
-        (BaseRequest::Image(_), None) => None,
+    let (image, suite) = match (&manifest.image.base, &manifest.apt.suite) {
+        (BaseRequest::Debian { suite }, _) => (None, suite.as_str()),
+        // Which suite an image is of, its layers say; sources are the same for all.
+        (BaseRequest::Image(image), suite) => (Some(image), suite.as_deref().unwrap_or(ANY_SUITE)),
     };
     let mut lines = Vec::new();
     let mut add = |kind: &str, found: Result<Vec<Source>, crate::source::SourceError>| match found {
@@ -39,9 +42,10 @@ pub fn info(session: &Session) -> Result<InfoOutcome, OpsError> {
             .extend(found.iter().map(|source| (source.name.to_string(), redact(&source.url), source.found_in.clone()))),
         Err(error) => lines.push((kind.to_owned(), "none".to_owned(), error.to_string())),
     };
-    if let Some(suite) = suite {
-        add("apt", sources.apt(suite));
+    if let Some(image) = image {
+        add("registry", sources.image_of(image).map(|source| vec![source]));
     }
+    add("apt", sources.apt(suite));
     add("npm", sources.npm());
     add("pip", sources.pip());
     Ok(InfoOutcome {

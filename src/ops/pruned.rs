@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::base::Ground;
 use super::error::OpsError;
 use super::session::Session;
 use super::update::{apt_request, merged};
@@ -53,7 +54,11 @@ pub(super) async fn surveys<'a>(
     let mut surveys = Vec::new();
     for platform in lock.platforms.iter().copied() {
         let pins: Vec<&AptPin> = lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        if let Some(request) = apt_request(manifest, platform, as_of).filter(|_| !pins.is_empty()) {
+        if pins.is_empty() {
+            continue;
+        }
+        let ground = Ground::of(session, manifest, sources, &lock.base, platform).await?;
+        if let Some(request) = apt_request(manifest, platform, (as_of, ground.as_ref()))? {
             surveys.push(Survey::take(session, &request, sources, platform, pins).await?);
         }
     }

@@ -77,12 +77,15 @@ impl Explain for SecretsFound {
     }
 
     fn hints(&self) -> Vec<String> {
-        let is_waiver = |finding: &&Finding| finding.rule.id.starts_with("waiver-");
-        let mut hints: Vec<String> =
-            self.findings.iter().filter(is_waiver).take(1).map(|finding| finding.rule.help.to_owned()).collect();
-        if !self.findings.iter().all(|finding| is_waiver(&finding)) {
+        let (waivers, secrets): (Vec<&Finding>, Vec<&Finding>) =
+            self.findings.iter().partition(|finding| finding.rule.id.starts_with("waiver-"));
+        let mut hints = Vec::new();
+        if !secrets.is_empty() {
             hints
                 .push("take it out, and give it when the container starts: as a variable or a mounted file".to_owned());
+        }
+        if let Some(place) = waivers.first().and_then(|finding| finding.place.as_ref()) {
+            hints.push(format!("take the waiver at {}:{} out, or correct it", place.file, place.line));
         }
         hints
     }

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::base::{Ground, kept_base, resolve_base};
 use super::error::OpsError;
 use super::pruned::{Survey, settle_archives};
 use super::session::Session;
-use super::update::{self, Target, apt_request, base_of, epoch};
+use super::update::{self, Target, apt_request, epoch};
 use super::what::Moving;
 use crate::fetch;
 use crate::lock::{
@@ -40,6 +41,14 @@ pub(super) struct Selective<'a> {
     pub(super) drifts: Vec<Drift>,
 }
 
+/// What npm and Python packages stand on now.
+#[derive(Clone, Copy)]
+struct New<'a> {
+    apt: &'a [AptPin],
+    ground: Option<&'a Ground>,
+    is_same_base: bool,
+}
+
 impl<'a> Selective<'a> {
     /// Chooses again what has to be chosen.
     pub(super) async fn run(mut self) -> Result<Lockfile, OpsError> {
@@ -48,7 +57,10 @@ impl<'a> Selective<'a> {
             platforms: self.manifest.image.platforms.clone(),
             fingerprints: fingerprints(self.manifest),
             seal: SealPin { rules: crate::image::rules_digest(), encoder: crate::image::ENCODER.to_owned() },
-            base: base_of(self.manifest)?,
+            base: match kept_base(self.manifest, self.lock).filter(|_| !self.moving.base) {
+                Some(base) => base,
+                None => resolve_base(self.session, self.manifest, self.sources).await?,
+            },
             archives: Vec::new(),
             apt: Vec::new(),
             npm: Vec::new(),
@@ -56,24 +68,31 @@ impl<'a> Selective<'a> {
             images: BTreeMap::new(),
         };
         let mut fresh = Vec::new();
+        let is_same_base = self.lock.base == lock.base;
+        let mut created = None;
         for platform in self.manifest.image.platforms.clone() {
-            if self.lock.platforms.contains(&platform) && self.lock.base == lock.base {
-                lock.apt.extend(self.apt(platform).await?);
+            let ground = Ground::of(self.session, self.manifest, self.sources, &lock.base, platform).await?;
+            let ground = ground.as_ref();
+            created = created.max(ground.and_then(Ground::created));
+            if self.lock.platforms.contains(&platform) && is_same_base {
+                lock.apt.extend(self.apt(platform, ground).await?);
             } else {
                 let (archives, apt) =
-                    update::resolve_apt(self.session, self.manifest, self.sources, platform, self.as_of).await?;
+                    update::resolve_apt(self.session, self.manifest, self.sources, platform, (self.as_of, ground))
+                        .await?;
                 fresh.extend(archives);
                 lock.apt.extend(apt);
             }
-            let (npm, pip) = tokio::join!(self.npm(platform, &lock.apt), self.pip(platform, &lock.apt));
+            let new = New { apt: &lock.apt, ground, is_same_base };
+            let (npm, pip) = tokio::join!(self.npm(platform, new), self.pip(platform, new));
             lock.npm.extend(npm?);
             lock.pip.extend(pip?);
         }
-        lock.archives = match self.lock.base == lock.base {
+        lock.archives = match is_same_base {
             true => settle_archives(self.lock, &self.surveys, &lock.apt, fresh),
             false => update::merged(fresh),
         };
-        lock.epoch = epoch(self.manifest, &lock.archives)?;
+        lock.epoch = epoch(self.manifest, &lock.archives, created)?;
         self.check(&lock)?;
         Ok(lock)
     }
@@ -85,10 +104,10 @@ impl<'a> Selective<'a> {
             && !self.drifts.iter().any(|drift| concerns(drift, ecosystem))
     }
 
-    async fn apt(&mut self, platform: Platform) -> Result<Vec<AptPin>, OpsError> {
+    async fn apt(&mut self, platform: Platform, ground: Option<&Ground>) -> Result<Vec<AptPin>, OpsError> {
         let pins: Vec<&'a AptPin> = self.lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        let request =
-            apt_request(self.manifest, platform, self.as_of).filter(|_| !self.is_settled(Ecosystem::Apt, platform));
+        let request = apt_request(self.manifest, platform, (self.as_of, ground))?;
+        let request = request.filter(|_| !self.is_settled(Ecosystem::Apt, platform));
         let Some(request) = request else { return Ok(pins.into_iter().cloned().collect()) };
         let index = match self.surveys.iter().position(|survey| survey.platform == platform) {
             Some(index) => index,
@@ -124,26 +143,26 @@ impl<'a> Selective<'a> {
         Ok(())
     }
 
-    async fn npm(&self, platform: Platform, apt: &[AptPin]) -> Result<Vec<NpmPin>, OpsError> {
+    async fn npm(&self, platform: Platform, new: New<'_>) -> Result<Vec<NpmPin>, OpsError> {
         let pins: Vec<&NpmPin> = self.lock.npm.iter().filter(|pin| pin.platform == platform).collect();
-        if self.is_settled(Ecosystem::Npm, platform) && self.is_same_target("nodejs", platform, apt) {
+        if self.is_settled(Ecosystem::Npm, platform) && self.is_same_target("nodejs", platform, new) {
             return Ok(pins.into_iter().cloned().collect());
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Npm), self.gone.get(&Ecosystem::Npm).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt, as_of: self.as_of };
+        let target = self.target(platform, new);
         update::resolve_npm(self.session, target, &self.lock.npm, self.held(platform).then_some(keep)).await
     }
 
-    async fn pip(&self, platform: Platform, apt: &[AptPin]) -> Result<Vec<PipPin>, OpsError> {
+    async fn pip(&self, platform: Platform, new: New<'_>) -> Result<Vec<PipPin>, OpsError> {
         let pins: Vec<&PipPin> = self.lock.pip.iter().filter(|pin| pin.platform == platform).collect();
-        let is_same = ["python3", "libc6"].iter().all(|name| self.is_same_target(name, platform, apt));
+        let is_same = ["python3", "libc6"].iter().all(|name| self.is_same_target(name, platform, new));
         if self.is_settled(Ecosystem::Pip, platform) && is_same {
             return Ok(pins.into_iter().cloned().collect());
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Pip), self.gone.get(&Ecosystem::Pip).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = Target { manifest: self.manifest, sources: self.sources, platform, apt, as_of: self.as_of };
+        let target = self.target(platform, new);
         update::resolve_pip(self.session, target, self.held(platform).then_some(keep)).await
     }
 
@@ -151,9 +170,15 @@ impl<'a> Selective<'a> {
         self.lock.platforms.contains(&platform)
     }
 
+    fn target<'t>(&'t self, platform: Platform, new: New<'t>) -> Target<'t> {
+        let (manifest, sources, as_of) = (self.manifest, self.sources, self.as_of);
+        Target { manifest, sources, platform, apt: new.apt, ground: new.ground, as_of }
+    }
+
     /// Whether what packages are chosen for is what it was.
-    fn is_same_target(&self, package: &str, platform: Platform, apt: &[AptPin]) -> bool {
-        pinned_upstream(&self.lock.apt, package, platform) == pinned_upstream(apt, package, platform)
+    fn is_same_target(&self, package: &str, platform: Platform, new: New<'_>) -> bool {
+        let (old, now) = (&self.lock.apt, new.apt);
+        new.is_same_base && pinned_upstream(old, package, platform) == pinned_upstream(now, package, platform)
     }
 
     /// Refuses a lock that does not answer the manifest, or has another version than was asked for.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::base::{Ground, glibc, node_version, python_version, resolve_base};
 use super::error::OpsError;
+use super::first_seen;
 use super::pruned;
 use super::selective::Selective;
 use super::session::Session;
@@ -11,8 +13,7 @@ use crate::base::clock;
 use crate::base::fs::write_atomically;
 use crate::image;
 use crate::lock::{
-    self, AptPin, ArchivePin, BasePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints,
-    pinned_upstream, render_lockfile,
+    self, AptPin, ArchivePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, render_lockfile,
 };
 use crate::manifest::{BaseRequest, Manifest};
 use crate::model::{Ecosystem, PackageVersion, Platform, Sha256, SourceName};
@@ -104,7 +105,7 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let as_of = as_of(&file.manifest, options.as_of)?;
     let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, options.mode, previous.as_ref(), &lock)
+    finish(session, options, previous.as_ref(), &lock)
 }
 
 fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
@@ -140,20 +141,29 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
     let (lock, sources) = (&previous, &sources);
     let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
     let lock = settle(session.block_on(selective.run())?, Some(&previous));
-    let outcome = finish(session, options.mode, Some(&previous), &lock)?;
+    let outcome = finish(session, options, Some(&previous), &lock)?;
     Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
 }
 
 pub(super) fn finish(
     session: &Session,
-    mode: UpdateMode,
+    options: &UpdateOptions,
     previous: Option<&Lockfile>,
     lock: &Lockfile,
 ) -> Result<UpdateOutcome, OpsError> {
+    // Older lists are what `--as-of` asks for.
+    if let Some(previous) = previous.filter(|_| options.as_of.is_none()) {
+        apt::check_rollback(&previous.archives, &lock.archives)?;
+    }
+    first_seen::refuse_republished(session, lock)?;
+    lock::check_lockfile(lock).map_err(|reason| OpsError::Unreadable { reason })?;
     let changed = previous != Some(lock);
-    let written = changed && mode == UpdateMode::Write;
+    let written = changed && options.mode == UpdateMode::Write;
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
+    }
+    if mode == UpdateMode::Write {
+        first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
     Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, gone: Vec::new() })
@@ -171,26 +181,30 @@ async fn resolve(
         platforms: manifest.image.platforms.clone(),
         fingerprints: fingerprints(manifest),
         seal: SealPin { rules: image::rules_digest(), encoder: image::ENCODER.to_owned() },
-        base: base_of(manifest)?,
+        base: resolve_base(session, manifest, sources).await?,
         archives: Vec::new(),
         apt: Vec::new(),
         npm: Vec::new(),
         pip: Vec::new(),
         images: BTreeMap::new(),
     };
+    let mut created = None;
     for platform in &manifest.image.platforms {
-        let (archives, apt) = resolve_apt(session, manifest, sources, *platform, as_of).await?;
+        let ground = Ground::of(session, manifest, sources, &lock.base, *platform).await?;
+        let ground = ground.as_ref();
+        created = created.max(ground.and_then(Ground::created));
+        let (archives, apt) = resolve_apt(session, manifest, sources, *platform, (as_of, ground)).await?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
         let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
-        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, as_of };
+        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, ground, as_of };
         let (npm, pip) =
             tokio::join!(resolve_npm(session, target, previous_npm, None), resolve_pip(session, target, None),);
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
     lock.archives = merged(lock.archives);
-    lock.epoch = epoch(manifest, &lock.archives)?;
+    lock.epoch = epoch(manifest, &lock.archives, created)?;
     Ok(lock)
 }
 
@@ -209,24 +223,17 @@ pub(super) fn merged(mut archives: Vec<ArchivePin>) -> Vec<ArchivePin> {
     archives
 }
 
-pub(super) fn base_of(manifest: &Manifest) -> Result<BasePin, OpsError> {
-    match &manifest.image.base {
-        BaseRequest::Debian { suite } => Ok(BasePin::Debian { suite: suite.clone() }),
-        BaseRequest::Image(_) => Err(OpsError::Unsupported {
-            what: "a base image of a registry",
-            hint: "use `base = { debian = \"trixie\" }`",
-        }),
-    }
-}
+/// As of when releases count, and the base image that packages are chosen for.
+pub(super) type Standing<'a> = (Option<&'a AsOf>, Option<&'a Ground>);
 
 pub(super) async fn resolve_apt(
     session: &Session,
     manifest: &Manifest,
     sources: &Sources,
     platform: Platform,
-    as_of: Option<&AsOf>,
+    standing: Standing<'_>,
 ) -> Result<(Vec<ArchivePin>, Vec<AptPin>), OpsError> {
-    let Some(request) = apt_request(manifest, platform, as_of) else { return Ok((Vec::new(), Vec::new())) };
+    let Some(request) = apt_request(manifest, platform, standing)? else { return Ok((Vec::new(), Vec::new())) };
     let archives = sources.apt(request.suite)?;
     let archives: Vec<&Source> = archives.iter().collect();
     let phase = session.progress.spinner("resolving apt");
@@ -235,25 +242,32 @@ pub(super) async fn resolve_apt(
     Ok((solution.archives, solution.pins))
 }
 
-/// What is asked of the Debian archives; nothing where there is no suite.
+/// What is asked of the Debian archives; nothing where a base image has all that it needs.
 pub(super) fn apt_request<'a>(
     manifest: &'a Manifest,
     platform: Platform,
-    as_of: Option<&'a AsOf>,
-) -> Option<apt::AptRequest<'a>> {
-    let suite = match (&manifest.image.base, &manifest.apt.suite) {
-        (BaseRequest::Debian { suite }, _) => suite,
-        (BaseRequest::Image(_), suite) => suite.as_ref()?,
+    (as_of, ground): Standing<'a>,
+) -> Result<Option<apt::AptRequest<'a>>, OpsError> {
+    let suite = match &manifest.image.base {
+        BaseRequest::Debian { suite } => suite,
+        BaseRequest::Image(_) if manifest.apt.packages.is_empty() => return Ok(None),
+        BaseRequest::Image(_) => {
+            let said = manifest.apt.suite.as_deref().or_else(|| ground.and_then(Ground::suite));
+            said.ok_or(OpsError::UnknownTarget {
+                what: "Debian suite",
+                hint: "set `[apt] suite`: the base's os-release names none",
+            })?
+        }
     };
-    Some(apt::AptRequest {
+    Ok(Some(apt::AptRequest {
         platform,
         suite,
         packages: &manifest.apt.packages,
         recommends: manifest.apt.recommends,
-        installed: None,
+        installed: ground.map(Ground::status),
         now: clock::now(),
         as_of,
-    })
+    }))
 }
 
 /// What npm and Python packages are chosen for.
@@ -264,6 +278,8 @@ pub(super) struct Target<'a> {
     pub(super) platform: Platform,
     /// Debian packages, which say the versions of Node, Python and the C library.
     pub(super) apt: &'a [AptPin],
+    /// The base image below them.
+    pub(super) ground: Option<&'a Ground>,
     /// As of when releases count.
     pub(super) as_of: Option<&'a AsOf>,
 }
@@ -274,13 +290,14 @@ pub(super) async fn resolve_npm(
     previous: &[NpmPin],
     keep: Option<Keep<'_, NpmPin>>,
 ) -> Result<Vec<NpmPin>, OpsError> {
-    let Target { manifest, sources, platform, apt, as_of } = target;
+    let Target { manifest, sources, platform, apt, ground, as_of } = target;
     if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
         return Ok(Vec::new());
     }
-    let node = manifest.npm.node.clone().or_else(|| pinned_upstream(apt, "nodejs", platform)).ok_or(
-        OpsError::UnknownTarget { what: "Node", hint: "add `nodejs` to `[apt] packages`, or set `[npm] node`" },
-    )?;
+    let node = node_version(manifest, apt, ground, platform).ok_or(OpsError::UnknownTarget {
+        what: "Node",
+        hint: "add `nodejs` to `[apt] packages`, or set `[npm] node`",
+    })?;
     let registries = sources.npm()?;
     let registries: Vec<&Source> = registries.iter().collect();
     let request = npm::NpmRequest { platform, section: &manifest.npm, node_version: &node, previous, as_of, keep };
@@ -295,16 +312,17 @@ pub(super) async fn resolve_pip(
     target: Target<'_>,
     keep: Option<Keep<'_, PipPin>>,
 ) -> Result<Vec<PipPin>, OpsError> {
-    let Target { manifest, sources, platform, apt, as_of } = target;
+    let Target { manifest, sources, platform, apt, ground, as_of } = target;
     if manifest.pip.packages.is_empty() {
         return Ok(Vec::new());
     }
-    let python = manifest.pip.python.clone().or_else(|| pinned_upstream(apt, "python3", platform)).ok_or(
-        OpsError::UnknownTarget { what: "Python", hint: "add `python3` to `[apt] packages`, or set `[pip] python`" },
-    )?;
+    let python = python_version(manifest, apt, ground, platform).ok_or(OpsError::UnknownTarget {
+        what: "Python",
+        hint: "add `python3` to `[apt] packages`, or set `[pip] python`",
+    })?;
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
-    let (section, glibc) = (&manifest.pip, glibc(apt, platform));
+    let (section, glibc) = (&manifest.pip, glibc(apt, ground, platform));
     let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
@@ -312,17 +330,9 @@ pub(super) async fn resolve_pip(
     Ok(pins)
 }
 
-/// The C library's version, for the manylinux level; 2.17 where no pin says it (every wheel of PEP 599 runs there).
-fn glibc(apt: &[AptPin], platform: Platform) -> (u16, u16) {
-    let parse = |version: String| {
-        let (major, minor) = version.split_once('.')?;
-        Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
-    };
-    pinned_upstream(apt, "libc6", platform).and_then(parse).unwrap_or((2, 17))
-}
-
-pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin]) -> Result<i64, OpsError> {
-    let newest = archives.iter().map(|archive| archive.date).max();
+/// The image's time: said by the manifest, else the newest Date of the archives, else when the base image was made.
+pub(super) fn epoch(manifest: &Manifest, archives: &[ArchivePin], created: Option<i64>) -> Result<i64, OpsError> {
+    let newest = archives.iter().map(|archive| archive.date).max().or(created);
     let epoch = manifest.image.epoch.or(newest).ok_or(OpsError::UnknownTarget {
         what: "time",
         hint: "set `[image] epoch`, for example `epoch = 2026-01-01T00:00:00Z`",

@@ -12,12 +12,13 @@ use oci_spec::distribution::Reference;
 use serde_json::Value;
 use url::Url;
 
-use crate::base::document::{Document, DocumentError};
+use crate::base::document::{Document, DocumentError, Table};
 use crate::base::environment::Environment;
 use crate::base::fs::read_text_if_present;
 use crate::base::process::Invocation;
 use crate::base::text::sanitize;
 use crate::manifest::SourceKind;
+use crate::model::ImageReference;
 
 use super::error::SourceError;
 use super::model::{Source, names};
@@ -37,8 +38,8 @@ pub(super) fn discover(environment: &Environment, host: Option<&str>) -> Result<
         (None, Some((host, file))) => (host, file),
         (None, None) => (default_host(), "docker's default".to_owned()),
     };
-    let address = |host: &str| {
-        let scheme = if is_loopback(host) { "http" } else { "https" };
+    let address = |host: &str, is_plain: bool| {
+        let scheme = if is_plain || is_loopback(host) { "http" } else { "https" };
         link::parse_url(&format!("{scheme}://{host}/"))
             .map_err(|reason| SourceError::Url { reason, found_in: found_in.clone() })
     };
@@ -49,16 +50,40 @@ pub(super) fn discover(environment: &Environment, host: Option<&str>) -> Result<
     }
     let location = place.as_ref().and_then(|place| place.location.clone()).unwrap_or_else(|| host.clone());
     let reached = reached_at(&location);
-    let (url, _) = address(&reached)?;
-    let login = login(environment, &[&host, &location, &reached])?;
+    let (url, _) = address(&reached, place.as_ref().is_some_and(|place| place.is_plain))?;
+    let login = login(environment, &[&host, &location, &reached], "")?;
     let mut source = found(names::REGISTRY, SourceKind::Image, (url, login), found_in.clone())?;
-    for mirror in place.into_iter().flat_map(|place| place.mirrors) {
-        source.mirrors.push(address(&mirror)?.0);
+    for (mirror, is_plain) in place.into_iter().flat_map(|place| place.mirrors) {
+        source.mirrors.push(address(&mirror, is_plain)?.0);
     }
     if host == default_host() {
         source.mirrors.extend(daemon_mirrors(environment)?);
     }
     Ok(source)
+}
+
+/// A repository's name where it is asked for: docker's default registry keeps names of one part in a namespace.
+pub fn repository_at(source: &Source, reference: &ImageReference) -> String {
+    let host = default_host();
+    let is_default = is_at(source, &host) || is_at(source, &reached_at(&host));
+    let whole = is_default.then(|| reference.repository.parse::<Reference>().ok()).flatten();
+    whole.map_or_else(|| reference.repository.clone(), |whole| whole.repository().to_owned())
+}
+
+/// The user's login for a repository of a registry, by any name that the registry has.
+pub(super) fn login_at(
+    environment: &Environment,
+    source: &Source,
+    named: Option<&str>,
+    repository: &str,
+) -> Result<Option<String>, SourceError> {
+    let port = source.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let own = source.url.host_str().map(|host| format!("{host}{port}")).unwrap_or_default();
+    let default = default_host();
+    let is_default = own == reached_at(&default);
+    let names = named.into_iter().chain([own.as_str()]).chain(is_default.then_some(default.as_str()));
+    let names: Vec<&str> = names.collect();
+    login(environment, &names, repository)
 }
 
 /// The registry that a reference without one means to docker.
@@ -89,8 +114,11 @@ struct Registries {
 struct Place {
     prefix: String,
     location: Option<String>,
-    mirrors: Vec<String>,
+    /// Each with whether it is asked without encryption.
+    mirrors: Vec<(String, bool)>,
     blocked: bool,
+    /// `insecure = true`: asked without encryption.
+    is_plain: bool,
 }
 
 fn read_registries(environment: &Environment) -> Result<Registries, SourceError> {
@@ -109,6 +137,7 @@ fn read_registries(environment: &Environment) -> Result<Registries, SourceError>
 fn parse_registries(text: &str, file: &str) -> Result<Registries, DocumentError> {
     let document = Document::parse(text, file)?;
     let root = document.free_root();
+    let flag = |table: &Table<'_>, key: &str| table.get(key).map_or(Ok(false), |value| value.boolean());
     let mut registries = Registries { file: file.to_owned(), ..Registries::default() };
     if let Some(value) = root.get("unqualified-search-registries")
         && let Some(first) = value.list()?.first()
@@ -122,10 +151,11 @@ fn parse_registries(text: &str, file: &str) -> Result<Registries, DocumentError>
         let Some(prefix) = text("prefix")?.or_else(|| location.clone()) else { continue };
         let mut mirrors = Vec::new();
         for mirror in table.get("mirror").map_or(Ok(Vec::new()), |value| value.list())? {
-            mirrors.push(mirror.free_table()?.require("location")?.string()?.to_owned());
+            let mirror = mirror.free_table()?;
+            mirrors.push((mirror.require("location")?.string()?.to_owned(), flag(&mirror, "insecure")?));
         }
-        let blocked = table.get("blocked").map_or(Ok(false), |value| value.boolean())?;
-        registries.places.push(Place { prefix, location, mirrors, blocked });
+        let (blocked, is_plain) = (flag(&table, "blocked")?, flag(&table, "insecure")?);
+        registries.places.push(Place { prefix, location, mirrors, blocked, is_plain });
     }
     Ok(registries)
 }
@@ -137,12 +167,13 @@ fn daemon_mirrors(environment: &Environment) -> Result<Vec<Url>, SourceError> {
     Ok(mirrors.iter().filter_map(|mirror| Some(link::parse_url(mirror.as_str()?).ok()?.0)).collect())
 }
 
-/// The value of `Authorization` that the user logged in with, under any of a registry's names.
-fn login(environment: &Environment, hosts: &[&str]) -> Result<Option<String>, SourceError> {
+/// The value of `Authorization` that the user logged in with, under any of a registry's names. A login for a namespace of
+/// the registry, as podman keeps them, is for repositories in it alone.
+fn login(environment: &Environment, hosts: &[&str], repository: &str) -> Result<Option<String>, SourceError> {
     for path in login_files(environment) {
         let Some(settings) = read_json(environment, &path)? else { continue };
         for host in hosts {
-            if let Some(login) = login_in(&settings, host) {
+            if let Some(login) = login_in(&settings, host, repository) {
                 return Ok(Some(login));
             }
         }
@@ -164,17 +195,28 @@ fn login_files(environment: &Environment) -> Vec<PathBuf> {
     files.into_iter().flatten().collect()
 }
 
-fn login_in(settings: &Value, host: &str) -> Option<String> {
-    let same_host = |key: &String| {
+fn login_in(settings: &Value, host: &str, repository: &str) -> Option<String> {
+    // How much of the repository's name a key covers; nothing when it is of another registry or namespace.
+    let cover = |key: &str| {
         let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-        key.split('/').next() == Some(host)
+        let (own, path) = key.split_once('/').unwrap_or((key, ""));
+        let is_whole_registry = matches!(path, "" | "v1/" | "v2/" | "v1" | "v2");
+        let covers = || repository == path || repository.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        match own == host {
+            true if is_whole_registry => Some(0),
+            true if covers() => Some(path.len()),
+            _ => None,
+        }
     };
-    let helpers = settings["credHelpers"].as_object().into_iter().flatten();
-    if let Some((key, helper)) = helpers.into_iter().find(|(key, _)| same_host(key)) {
+    let best = |name: &str| {
+        let entries = settings[name].as_object().into_iter().flatten();
+        let found = entries.filter_map(|(key, entry)| Some((cover(key)?, key, entry)));
+        found.max_by_key(|(cover, ..)| *cover).map(|(_, key, entry)| (key, entry))
+    };
+    if let Some((key, helper)) = best("credHelpers") {
         return ask_helper(helper.as_str()?, key);
     }
-    let logins = settings["auths"].as_object().into_iter().flatten();
-    let (key, entry) = logins.into_iter().find(|(key, _)| same_host(key))?;
+    let (key, entry) = best("auths")?;
     if let Some(pair) = entry["auth"].as_str().filter(|pair| !pair.is_empty()) {
         return Some(format!("Basic {}", STANDARD.encode(STANDARD.decode(pair).ok()?)));
     }

@@ -19,10 +19,11 @@ use std::sync::OnceLock;
 use crate::base::environment::Environment;
 use crate::base::fs::read_text_if_present;
 use crate::manifest::{SourceKind, SourceSection, parse_settings};
-use crate::model::SourceName;
+use crate::model::{ImageReference, SourceName};
 use crate::store::Store;
 
 pub use error::SourceError;
+pub use image::repository_at;
 pub use link::{recall_link, remember_link};
 pub use model::*;
 pub use moment::{AsOf, NO_TIMES, age, at_moment, is_dated, no_times_hint, parse_moment, show_moment};
@@ -133,6 +134,21 @@ impl Sources {
             Some(source) => Ok(source.clone()),
             None => image::discover(&self.environment, registry),
         }
+    }
+
+    /// The registry of a base image, with the user's login for its repository.
+    ///
+    /// # Errors
+    /// As [`image`](Self::image).
+    pub fn image_of(&self, reference: &ImageReference) -> Result<Source, SourceError> {
+        let mut source = self.image(reference.registry.as_deref())?;
+        if self.overrides.contains_key(&source.name) && source.authorization.is_some() {
+            return Ok(source);
+        }
+        let repository = image::repository_at(&source, reference);
+        let login = image::login_at(&self.environment, &source, reference.registry.as_deref(), &repository)?;
+        source.authorization = login.or(source.authorization);
+        Ok(source)
     }
 
     /// The source of that name, as a lockfile has it. For Debian archives the suites are patterns still.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::TemplateError;
+use super::{Inherited, TemplateError};
 use crate::lock::{BasePin, Lockfile, PinView};
 use crate::manifest::Manifest;
 use crate::model::{Ecosystem, Platform};
@@ -14,16 +14,23 @@ pub(super) struct Blocks<'a> {
     manifest: &'a Manifest,
     lock: &'a Lockfile,
     platform: Platform,
+    inherited: &'a Inherited,
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(manifest: &'a Manifest, lock: &'a Lockfile, platform: Platform) -> Self {
-        Self { manifest, lock, platform }
+    pub(super) fn new(
+        manifest: &'a Manifest,
+        lock: &'a Lockfile,
+        platform: Platform,
+        inherited: &'a Inherited,
+    ) -> Self {
+        Self { manifest, lock, platform, inherited }
     }
 
-    /// What stands behind FROM. Always `scratch`: the base comes with the packages, as bytes that oclock verified.
-    pub(super) fn base(&self) -> &'static str {
-        "scratch"
+    /// What stands behind FROM. Always `scratch`: the base comes with the packages, as bytes that oclock verified. The
+    /// variables of a base image follow.
+    pub(super) fn base(&self) -> String {
+        format!("scratch{}", self.inherited.variables())
     }
 
     pub(super) fn apt(&self) -> String {
@@ -35,6 +42,7 @@ impl<'a> Blocks<'a> {
         text.push_str("ADD .oclock/system.tar /\nCOPY .oclock/steps/ /.oclock/\n");
         let _ = writeln!(text, "{SHELL_MARK}\nSHELL [\"/bin/sh\", \"/.oclock/step\"]");
         text.push_str("RUN [\"/bin/sh\", \"/.oclock/configure\"]");
+        text.push_str(&self.inherited.place());
         text
     }
 
@@ -46,7 +54,7 @@ impl<'a> Blocks<'a> {
         }
         text.push_str("ADD .oclock/npm.tar /");
         if self.runs_npm_scripts() {
-            text.push_str("\nRUN sh /.oclock/npm-scripts");
+            text.push_str(&format!("\n{}", self.inherited.as_root("RUN sh /.oclock/npm-scripts")));
         }
         text
     }
@@ -57,7 +65,7 @@ impl<'a> Blocks<'a> {
         if self.is_empty(Ecosystem::Pip) {
             return text.trim_end().to_owned();
         }
-        text.push_str("ADD .oclock/pip.tar /\nRUN sh /.oclock/compile");
+        text.push_str(&format!("ADD .oclock/pip.tar /\n{}", self.inherited.as_root("RUN sh /.oclock/compile")));
         text
     }
 

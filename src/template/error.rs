@@ -21,6 +21,14 @@ pub enum TemplateError {
         /// `apt`, `npm` or `pip`.
         ecosystem: &'static str,
     },
+    /// The base image says something that no instruction can hold.
+    #[error("the base image's {what} `{}` cannot be kept", crate::base::text::sanitize(value))]
+    Inherited {
+        /// `USER` or `WORKDIR`.
+        what: &'static str,
+        /// What it says.
+        value: String,
+    },
     /// The rendered text is no Containerfile.
     #[error("the rendered Containerfile cannot be parsed: {detail}")]
     Parse {
@@ -43,7 +51,10 @@ pub enum TemplateError {
 
 impl Explain for TemplateError {
     fn kind(&self) -> Kind {
-        Kind::Asked
+        match self {
+            Self::Inherited { .. } => Kind::Unable,
+            _ => Kind::Asked,
+        }
     }
 
     fn excerpt(&self) -> Option<Excerpt> {
@@ -63,7 +74,7 @@ impl Explain for TemplateError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Render { nearest: Some(nearest), .. } => vec![format!("did you mean `{nearest}`?")],
-            Self::Render { .. } => Vec::new(),
+            Self::Render { .. } | Self::Inherited { .. } => Vec::new(),
             Self::Unused { ecosystem } => vec![format!("put `{{{{ {ecosystem}.install }}}}` on a line of its own")],
             Self::Parse { .. } => vec!["`oclock render` prints the text".to_owned()],
             Self::Refused { hint, .. } => vec![(*hint).to_owned()],

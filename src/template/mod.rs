@@ -4,6 +4,7 @@
 mod blocks;
 mod check;
 mod error;
+mod inherited;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context
 
 pub use check::{Copy, Instructions};
 pub use error::TemplateError;
+pub use inherited::Inherited;
 
 use crate::base::explain::Excerpt;
 use crate::base::text::nearest;
@@ -46,7 +48,22 @@ pub fn render(
     lock: &Lockfile,
     platform: Platform,
 ) -> Result<Rendered, TemplateError> {
-    let blocks = blocks::Blocks::new(manifest, lock, platform);
+    render_on(template, manifest, lock, platform, &Inherited::default())
+}
+
+/// The same on a base image.
+///
+/// # Errors
+/// As [`render`], and when what the base says cannot be written in a Containerfile.
+pub fn render_on(
+    template: &str,
+    manifest: &Manifest,
+    lock: &Lockfile,
+    platform: Platform,
+    inherited: &Inherited,
+) -> Result<Rendered, TemplateError> {
+    inherited.check()?;
+    let blocks = blocks::Blocks::new(manifest, lock, platform, inherited);
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);

@@ -84,6 +84,11 @@ impl Project {
         self.directory.path().join("home")
     }
 
+    /// As a user who sees all packages for the first time.
+    pub fn forget_ledger(&self) {
+        fs::remove_dir_all(self.home().join(".local/share/oclock")).unwrap();
+    }
+
     /// The one directory on the PATH.
     pub fn tools(&self) -> PathBuf {
         self.directory.path().join("bin")
@@ -144,11 +149,15 @@ impl Project {
 
 fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
+        let entry = entry.unwrap();
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        if kind.is_dir() {
             collect(&path, files);
-        } else {
+        } else if kind.is_file() {
             files.insert(path.clone(), fs::read(path).unwrap());
+        } else {
+            // Links and what no file is: that they are there.
+            files.insert(path, Vec::new());
         }
     }
 }

@@ -1,29 +1,22 @@
 //! The dpkg database of packages that were unpacked and not configured (dpkg, doc/spec and lib/dpkg).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::base_system::BaseSystem;
-use super::deb::{Deb, MemberKind};
+use super::deb::Deb;
 use super::error::AptAssembleError;
 use super::tree::Tree;
 
-/// Interests and activations of triggers, gathered over packages in the order of unpacking.
+/// Interests in triggers, gathered over packages in the order of unpacking.
 #[derive(Debug, Default)]
 struct Triggers {
     /// The file `triggers/File`: a path and a package in each line.
     files: String,
     /// The files `triggers/NAME`: a package in each line.
     named: BTreeMap<String, String>,
-    /// Trigger → packages that wait for it (`-` for none).
-    activated: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Puts the database of `unpacked` (packages with their index in the tree) into the tree.
-pub(super) fn put_database(
-    tree: &mut Tree,
-    unpacked: &[(&Deb, usize)],
-    base: Option<&BaseSystem>,
-) -> Result<(), AptAssembleError> {
+pub(super) fn put_database(tree: &mut Tree, unpacked: &[(&Deb, usize)]) -> Result<(), AptAssembleError> {
     for part in ["", "/info", "/updates", "/triggers", "/alternatives", "/parts"] {
         tree.ensure_directory(&format!("var/lib/dpkg{part}"), 0o755);
     }
@@ -45,28 +38,17 @@ pub(super) fn put_database(
         }
     }
     let stanzas: String = stanzas.into_values().map(|stanza| stanza + "\n").collect();
-    let status = match base {
-        Some(base) => format!("{}\n\n{stanzas}", base.status.trim_end()),
-        None => stanzas,
-    };
-    tree.put_file("var/lib/dpkg/status", 0o644, status.into_bytes());
-    if base.is_none() {
-        tree.put_file("var/lib/dpkg/info/format", 0o644, b"1\n".to_vec());
-    }
-    put_triggers(tree, unpacked, base)
+    tree.put_file("var/lib/dpkg/status", 0o644, stanzas.into_bytes());
+    tree.put_file("var/lib/dpkg/info/format", 0o644, b"1\n".to_vec());
+    put_triggers(tree, unpacked)
 }
 
-fn put_triggers(
-    tree: &mut Tree,
-    unpacked: &[(&Deb, usize)],
-    base: Option<&BaseSystem>,
-) -> Result<(), AptAssembleError> {
-    let mut triggers =
-        Triggers { files: base.map(|base| base.text("triggers/File")).unwrap_or_default(), ..Triggers::default() };
+fn put_triggers(tree: &mut Tree, unpacked: &[(&Deb, usize)]) -> Result<(), AptAssembleError> {
+    let mut triggers = Triggers::default();
     for (deb, _) in unpacked {
-        triggers.add(deb, base)?;
+        triggers.add(deb)?;
     }
-    let Triggers { files, named, mut activated } = triggers;
+    let Triggers { files, named } = triggers;
     if !files.is_empty() {
         tree.put_file("var/lib/dpkg/triggers/File", 0o644, files.into_bytes());
     }
@@ -74,38 +56,13 @@ fn put_triggers(
         tree.put_file(&format!("var/lib/dpkg/triggers/{name}"), 0o644, packages.into_bytes());
     }
     // Only what is installed can be triggered; on an empty root nothing is.
-    let mut waiting = String::new();
-    if let Some(base) = base {
-        activate_by_files(&mut activated, unpacked, &base.text("triggers/File"));
-        waiting = base.text("triggers/Unincorp");
-        for (trigger, packages) in activated {
-            let packages: Vec<String> = packages.into_iter().collect();
-            waiting.push_str(&format!("{trigger} {}\n", packages.join(" ")));
-        }
-    }
-    tree.put_file("var/lib/dpkg/triggers/Unincorp", 0o644, waiting.into_bytes());
+    tree.put_file("var/lib/dpkg/triggers/Unincorp", 0o644, Vec::new());
     Ok(())
-}
-
-/// Activates the file triggers of installed packages for what the new packages bring.
-fn activate_by_files(activated: &mut BTreeMap<String, BTreeSet<String>>, unpacked: &[(&Deb, usize)], interests: &str) {
-    for (path, package) in interests.lines().filter_map(|line| line.split_once(' ')) {
-        let below = path.trim_start_matches('/').as_bytes();
-        let is_below =
-            |member: &[u8]| member.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        for (deb, _) in unpacked {
-            let mut brought = deb.members.iter().filter(|member| !matches!(member.kind, MemberKind::Directory));
-            if brought.any(|member| is_below(&member.path)) {
-                let waits = if package.ends_with("/noawait") { "-".to_owned() } else { deb.id() };
-                activated.entry(path.to_owned()).or_default().insert(waits);
-            }
-        }
-    }
 }
 
 impl Triggers {
     /// Reads the control file `triggers` (deb-triggers(5)).
-    fn add(&mut self, deb: &Deb, base: Option<&BaseSystem>) -> Result<(), AptAssembleError> {
+    fn add(&mut self, deb: &Deb) -> Result<(), AptAssembleError> {
         let Some(file) = deb.files.get("triggers") else { return Ok(()) };
         let text = String::from_utf8_lossy(&file.bytes);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -120,25 +77,21 @@ impl Triggers {
             }
             let noawait = directive.ends_with("-noawait");
             match directive {
-                "interest" | "interest-await" | "interest-noawait" => self.add_interest(name, deb, noawait, base),
-                "activate" | "activate-await" | "activate-noawait" => {
-                    let waits = if noawait { "-".to_owned() } else { deb.id() };
-                    self.activated.entry(name.to_owned()).or_default().insert(waits);
-                }
+                "interest" | "interest-await" | "interest-noawait" => self.add_interest(name, deb, noawait),
+                "activate" | "activate-await" | "activate-noawait" => {}
                 _ => return Err(unknown()),
             }
         }
         Ok(())
     }
 
-    fn add_interest(&mut self, name: &str, deb: &Deb, noawait: bool, base: Option<&BaseSystem>) {
+    fn add_interest(&mut self, name: &str, deb: &Deb, noawait: bool) {
         let id = deb.id();
         let option = if noawait { "/noawait" } else { "" };
         if name.starts_with('/') {
             self.files.push_str(&format!("{name} {id}{option}\n"));
         } else {
-            let known = || base.map(|base| base.text(&format!("triggers/{name}"))).unwrap_or_default();
-            self.named.entry(name.to_owned()).or_insert_with(known).push_str(&format!("{id}{option}\n"));
+            self.named.entry(name.to_owned()).or_default().push_str(&format!("{id}{option}\n"));
         }
     }
 }

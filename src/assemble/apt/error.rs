@@ -72,27 +72,11 @@ pub enum AptAssembleError {
         /// What it needs.
         why: String,
     },
-    /// The base image has the package already.
-    #[error("`apt:{package}` is installed in the base image already")]
-    Installed {
-        /// The package.
-        package: PackageName,
-        /// The version in the base image.
-        installed: String,
-        /// The version in the lock.
-        locked: PackageVersion,
-    },
     /// The lock pins a package twice.
     #[error("`apt:{package}` is pinned twice for one platform")]
     Twice {
         /// The package.
         package: PackageName,
-    },
-    /// The base image's dpkg database cannot be read.
-    #[error("the base image's dpkg database cannot be read: {}", sanitize(why))]
-    Base {
-        /// What is wrong.
-        why: String,
     },
     /// The tar or the scratch file could not be written.
     #[error("could not write the unpacked packages")]
@@ -111,9 +95,9 @@ impl Explain for AptAssembleError {
         match self {
             Self::Store { source, .. } => source.kind(),
             Self::Invalid { .. } | Self::Mismatch { .. } | Self::Hostile { .. } => Kind::Distrust,
-            Self::Overlap { .. } | Self::Unsupported { .. } | Self::Installed { .. } => Kind::Unable,
+            Self::Overlap { .. } | Self::Unsupported { .. } => Kind::Unable,
             Self::Twice { .. } => Kind::Asked,
-            Self::Base { .. } | Self::Write { .. } => Kind::Unable,
+            Self::Write { .. } => Kind::Unable,
             Self::Fs(error) => error.kind(),
         }
     }
@@ -123,9 +107,6 @@ impl Explain for AptAssembleError {
             Self::Store { source, .. } => source.evidence(),
             Self::Mismatch { locked, found, .. } => {
                 vec![format!("  locked  {}", sanitize(locked)), format!("   found  {}", sanitize(found))]
-            }
-            Self::Installed { installed, locked, .. } => {
-                vec![format!("    base  {}", sanitize(installed)), format!("  locked  {locked}")]
             }
             _ => Vec::new(),
         }
@@ -150,9 +131,6 @@ impl Explain for AptAssembleError {
             }
             Self::Overlap { second, .. } => {
                 vec![format!("ask for only one of the two: `oclock list --format json` says what requires `{second}`")]
-            }
-            Self::Installed { package, .. } => {
-                vec![format!("take a base image with that version, or drop `{package}` from `[apt]` in oclock.toml")]
             }
             Self::Twice { .. } => vec!["run `oclock update` to write the lockfile anew".into()],
             Self::Fs(error) => error.hints(),

@@ -3,10 +3,13 @@
 //! It owns the rules by which dpkg unpacks (which file wins, what its database says) and the scripts that finish the work
 //! inside the image. It knows nothing of how versions were chosen, and nothing of engines: what runs there is data in the tar.
 //!
+//! On a base image nothing is unpacked here: its own dpkg does it inside, because that alone obeys its configuration
+//! (`path-exclude`), diversions and overrides, and can put newer versions in the place of installed ones.
+//!
 //! The tar holds the tree, sorted by path, and then `/.oclock`: `step` (the shell of every RUN), `configure` with its plan,
 //! and the packages whose preinst must see the tree before they are unpacked, which dpkg unpacks inside.
 
-mod base_system;
+mod base_files;
 mod control;
 mod database;
 mod deb;
@@ -16,7 +19,7 @@ mod preinst;
 mod tree;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +27,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use base_system::{BasePath, BaseSystem};
+pub use base_files::BaseFiles;
 pub use error::AptAssembleError;
 
 use crate::base::fs::scratch_file;
@@ -43,6 +46,9 @@ pub(super) fn recipe() -> Sha256 {
 const CLEAN: &str = include_str!("scripts/clean");
 const STEP: &str = include_str!("scripts/step");
 const CONFIGURE: &str = include_str!("scripts/configure");
+/// On a base dpkg unpacks all packages, and reads its whole database for each run: one run takes many of them.
+const UNPACK_ONE: &str = "--unpack \"$apt/debs/$arguments\"";
+const UNPACK_MANY: &str = "--unpack $arguments";
 
 /// Where oclock's own files are in the image while it is built.
 const OWN: &str = ".oclock";
@@ -58,8 +64,8 @@ pub struct AptTreeRequest<'a> {
     pub platform: Platform,
     /// SOURCE_DATE_EPOCH for scripts, in seconds since 1970. The times of files are the writer's.
     pub epoch: i64,
-    /// The base image's dpkg database and paths, when not from an empty root.
-    pub base: Option<&'a BaseSystem>,
+    /// The base image's files, when not from an empty root: they are the lowest part of the tar.
+    pub base: Option<BaseFiles<'a>>,
 }
 
 /// What was written.
@@ -87,20 +93,24 @@ pub fn write_root<W: Write>(
 ) -> Result<AptTree, AptAssembleError> {
     let pins = unpack_order(request)?;
     let debs = read_debs(&pins, store)?;
-    let deferred = deferred_files(&debs);
-    let mut tree = request.base.map_or_else(|| Ok(Tree::default()), Tree::of_base)?;
-    let mut unpacked = Vec::new();
-    for (_, deb) in debs.iter().enumerate().filter(|(index, _)| !deferred.contains_key(index)) {
-        unpacked.push((deb, tree.unpack(deb)?));
-    }
-    for mount in ["dev", "proc", "sys", "run"] {
-        tree.ensure_directory(mount, 0o755);
-    }
-    tree.ensure_directory("tmp", 0o1777);
-    database::put_database(&mut tree, &unpacked, request.base)?;
     let failed = |source| AptAssembleError::Write { source };
-    write_tree(&tree, out).map_err(failed)?;
-    write_own_files(request, &debs, &deferred, out).map_err(failed)?;
+    let (deferred, plan) = match &request.base {
+        Some(base) => {
+            base.write(request.epoch, out).map_err(failed)?;
+            let deferred = deferred_files(&debs, (0..debs.len()).collect());
+            let plan = plan::render_plan(&debs, &deferred, &BTreeSet::new());
+            let plan = plan::join_unpacking(&plan, &format!("/{OWN}/apt/debs"));
+            (deferred, plan)
+        }
+        None => {
+            let essential = plan::essential_closure(&debs);
+            let deferred = deferred_files(&debs, preinst::deferred(&debs, &essential));
+            write_tree(&unpack(&debs, &deferred)?, out).map_err(failed)?;
+            let plan = plan::render_plan(&debs, &deferred, &essential);
+            (deferred, plan)
+        }
+    };
+    write_own_files(request, &debs, &deferred, &plan, out).map_err(failed)?;
     for (index, file) in &deferred {
         write_deferred(pins[*index], file, store, out)?;
     }
@@ -111,6 +121,21 @@ pub fn write_root<W: Write>(
         configure: vec!["/bin/sh".into(), own("configure")],
         shell: vec!["/bin/sh".into(), own("step")],
     })
+}
+
+/// Unpacks all that is not deferred onto an empty root.
+fn unpack(debs: &[Deb], deferred: &BTreeMap<usize, String>) -> Result<Tree, AptAssembleError> {
+    let mut tree = Tree::default();
+    let mut unpacked = Vec::new();
+    for (_, deb) in debs.iter().enumerate().filter(|(index, _)| !deferred.contains_key(index)) {
+        unpacked.push((deb, tree.unpack(deb)?));
+    }
+    for mount in ["dev", "proc", "sys", "run"] {
+        tree.ensure_directory(mount, 0o755);
+    }
+    tree.ensure_directory("tmp", 0o1777);
+    database::put_database(&mut tree, &unpacked)?;
+    Ok(tree)
 }
 
 /// base-files first, because it brings the links and directories that others go through; base-passwd next; the rest by name.
@@ -134,30 +159,7 @@ fn unpack_order<'a>(request: &AptTreeRequest<'a>) -> Result<Vec<&'a AptPin>, Apt
             return Err(AptAssembleError::Mismatch { package, field: "Architecture", locked, found });
         }
     }
-    if let Some(base) = request.base {
-        check_not_installed(&pins, base)?;
-    }
     Ok(pins)
-}
-
-fn check_not_installed(pins: &[&AptPin], base: &BaseSystem) -> Result<(), AptAssembleError> {
-    let installed: BTreeMap<String, String> = base
-        .packages()?
-        .iter()
-        .filter(|paragraph| paragraph.get("Status").is_some_and(|status| !status.ends_with("not-installed")))
-        .map(|paragraph| {
-            let field = |name| paragraph.get(name).unwrap_or_default().to_owned();
-            (field("Package"), field("Version"))
-        })
-        .collect();
-    match pins.iter().find_map(|pin| Some((pin, installed.get(pin.name.as_str())?))) {
-        Some((pin, version)) => Err(AptAssembleError::Installed {
-            package: pin.name.clone(),
-            installed: version.clone(),
-            locked: pin.version.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 /// Reads all packages on all cores; the result is in the order of `pins`.
@@ -192,8 +194,7 @@ fn new_spool(store: &Store) -> Result<Spool, AptAssembleError> {
 }
 
 /// The packages left to dpkg, with the names of their files in the tar.
-fn deferred_files(debs: &[Deb]) -> BTreeMap<usize, String> {
-    let deferred = preinst::deferred(debs, &plan::essential_closure(debs));
+fn deferred_files(debs: &[Deb], deferred: BTreeSet<usize>) -> BTreeMap<usize, String> {
     deferred.into_iter().map(|index| (index, format!("{index:04}_{}.deb", debs[index].name))).collect()
 }
 
@@ -206,7 +207,6 @@ fn write_tree<W: Write>(tree: &Tree, out: &mut TarWriter<W>) -> io::Result<()> {
             NodeKind::Directory => out.directory(path, &meta)?,
             NodeKind::Symlink(target) => out.symlink(path, &meta, OsStr::from_bytes(target))?,
             NodeKind::Fifo => out.special(path, &meta, Special::Fifo)?,
-            NodeKind::Inherited => {}
             NodeKind::File(inode) => match (written[*inode], tree.content(*inode)) {
                 (Some(first), _) => out.hard_link(path, &meta, Path::new(OsStr::from_bytes(first)))?,
                 (None, content) => {
@@ -231,6 +231,7 @@ fn write_own_files<W: Write>(
     request: &AptTreeRequest<'_>,
     debs: &[Deb],
     deferred: &BTreeMap<usize, String>,
+    plan: &str,
     out: &mut TarWriter<W>,
 ) -> io::Result<()> {
     for directory in ["", "/apt", "/apt/control", "/apt/debs"] {
@@ -241,10 +242,14 @@ fn write_own_files<W: Write>(
         out.file(Path::new(&path), &TarMeta::root(mode), bytes.len() as u64, &mut &*bytes)
     };
     file("clean", 0o755, CLEAN.as_bytes())?;
-    file("configure", 0o755, CONFIGURE.as_bytes())?;
-    file("environment", 0o644, environment(request.epoch).as_bytes())?;
+    let configure = match request.base {
+        None => CONFIGURE.to_owned(),
+        Some(_) => CONFIGURE.replacen(UNPACK_ONE, UNPACK_MANY, 1),
+    };
+    file("configure", 0o755, configure.as_bytes())?;
+    file("environment", 0o644, environment(request).as_bytes())?;
     file("step", 0o755, STEP.as_bytes())?;
-    file("apt/plan", 0o644, plan::render_plan(debs, deferred).as_bytes())?;
+    file("apt/plan", 0o644, plan.as_bytes())?;
     for (index, deb) in debs.iter().enumerate() {
         if let (Some(_), Some(control)) = (deb.files.get("preinst"), deb.files.get("control"))
             && !deferred.contains_key(&index)
@@ -256,7 +261,7 @@ fn write_own_files<W: Write>(
 }
 
 /// The variables of every step, one assignment a line.
-fn environment(epoch: i64) -> String {
+fn environment(request: &AptTreeRequest<'_>) -> String {
     let fixed = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME=/root",
@@ -270,7 +275,9 @@ fn environment(epoch: i64) -> String {
         "PERL_PERTURB_KEYS=0",
         "PYTHONHASHSEED=0",
     ];
-    format!("{}\nSOURCE_DATE_EPOCH={epoch}\n", fixed.join("\n"))
+    // A configuration file that the base changed stays as it is; nobody is there to be asked.
+    let force = request.base.map_or("", |_| "DPKG_FORCE=confdef,confold\n");
+    format!("{}\n{force}SOURCE_DATE_EPOCH={}\n", fixed.join("\n"), request.epoch)
 }
 
 fn write_deferred<W: Write>(

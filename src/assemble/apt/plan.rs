@@ -62,10 +62,9 @@ struct Writer<'a> {
 
 /// Writes the plan. `debs` are in the order of unpacking; `deferred` has the file names of those that dpkg unpacks itself.
 ///
-/// The essential packages come first and whole, because every script may rely on them (Debian Policy 3.8). After that a
+/// The `essential` packages, none of which is deferred, come first and whole, because every script may rely on them (Debian Policy 3.8). After that a
 /// preinst may rely on the package's `Pre-Depends` being configured (Policy 7.2), and on no more.
-pub(super) fn render_plan(debs: &[Deb], deferred: &BTreeMap<usize, String>) -> String {
-    let essential = essential_closure(debs);
+pub(super) fn render_plan(debs: &[Deb], deferred: &BTreeMap<usize, String>, essential: &BTreeSet<usize>) -> String {
     let mut writer = Writer {
         closures: Closures::new(debs),
         deferred,
@@ -73,15 +72,32 @@ pub(super) fn render_plan(debs: &[Deb], deferred: &BTreeMap<usize, String>) -> S
         configured: BTreeSet::new(),
         text: String::new(),
     };
-    for &index in &essential {
+    for &index in essential {
         writer.preinst(index);
     }
-    writer.configure(&essential);
+    writer.configure(essential);
     let (last, first): (Vec<usize>, Vec<usize>) = (0..debs.len()).partition(|index| deferred.contains_key(index));
     for index in first.into_iter().filter(|index| debs[*index].files.contains_key("preinst")).chain(last) {
         writer.visit(index);
     }
     writer.text
+}
+
+/// Makes one action of those that unpack one file after the other, with the files' whole paths.
+pub(super) fn join_unpacking(plan: &str, directory: &str) -> String {
+    let mut joined = String::new();
+    let mut is_unpacking = false;
+    for line in plan.lines() {
+        let file = line.strip_prefix("unpack ");
+        match (file, is_unpacking) {
+            (Some(file), true) => joined.push_str(&format!(" {directory}/{file}")),
+            (Some(file), false) => joined.push_str(&format!("\nunpack {directory}/{file}")),
+            (None, _) => joined.push_str(&format!("\n{line}")),
+        }
+        is_unpacking = file.is_some();
+    }
+    let joined = joined.trim_start();
+    if joined.is_empty() { String::new() } else { format!("{joined}\n") }
 }
 
 impl Writer<'_> {
@@ -123,5 +139,23 @@ impl Writer<'_> {
             let files: Vec<&str> = deb.files.keys().map(String::as_str).filter(|name| *name != "control").collect();
             writeln!(self.text, "preinst {} {} {} {}", deb.id(), deb.name, deb.architecture, files.join(",")).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join_unpacking;
+
+    #[test]
+    fn what_is_unpacked_in_a_row_is_one_action() {
+        let plan = "unpack a.deb\nunpack b.deb\nconfigure x\nunpack c.deb\n";
+        assert_eq!(join_unpacking(plan, "/d"), "unpack /d/a.deb /d/b.deb\nconfigure x\nunpack /d/c.deb\n");
+        assert_eq!(join_unpacking("", "/d"), "");
+    }
+
+    #[test]
+    fn the_script_has_the_line_that_bases_change() {
+        use super::super::{CONFIGURE, UNPACK_ONE};
+        assert_eq!(CONFIGURE.matches(UNPACK_ONE).count(), 1);
     }
 }

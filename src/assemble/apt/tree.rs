@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::base_system::{BasePath, BaseSystem, Diversion, StatOverride};
 use super::control::{Conffile, ConffileState, Relation};
 use super::deb::{Deb, Extent, Member, MemberKind};
 use super::error::AptAssembleError;
@@ -26,8 +25,6 @@ pub(super) struct Tree {
     /// Who brings a path that is no directory, by the path as packages have it.
     owners: BTreeMap<Vec<u8>, Vec<usize>>,
     packages: Vec<Unpacked>,
-    diversions: Vec<Diversion>,
-    overrides: BTreeMap<Vec<u8>, StatOverride>,
 }
 
 /// A path of the tree.
@@ -35,10 +32,8 @@ pub(super) struct Tree {
 pub(super) struct Node {
     pub kind: NodeKind,
     pub meta: Meta,
-    /// Index of the package; none for what the base image or oclock brings.
+    /// Index of the package; none for what oclock brings.
     package: Option<usize>,
-    /// Whether it was there before: part of the base image, not written again.
-    pub inherited: bool,
 }
 
 /// What a path is.
@@ -49,8 +44,6 @@ pub(super) enum NodeKind {
     File(usize),
     Symlink(Vec<u8>),
     Fifo,
-    /// A file of the base image, of which only the name is known.
-    Inherited,
 }
 
 /// Mode and numeric owner.
@@ -86,7 +79,6 @@ pub(super) struct Unpacked {
     name: String,
     version: String,
     replaces: Vec<Relation>,
-    in_base: bool,
     /// The lines of its `.list`, each with a slash in front.
     pub list: Vec<Vec<u8>>,
     /// The `.md5sums` that dpkg makes of what it unpacks, where the package brings none.
@@ -103,43 +95,6 @@ enum Claim {
 }
 
 impl Tree {
-    /// The tree of a base image.
-    pub fn of_base(base: &BaseSystem) -> Result<Self, AptAssembleError> {
-        let mut tree = Self { diversions: base.diversions(), overrides: base.stat_overrides()?, ..Self::default() };
-        for (path, kind) in &base.paths {
-            let kind = match kind {
-                BasePath::Directory => NodeKind::Directory,
-                BasePath::Symlink(target) => NodeKind::Symlink(target.clone()),
-                BasePath::File => NodeKind::Inherited,
-            };
-            tree.nodes.insert(path.clone(), Node { kind, meta: Meta::root(0o755), package: None, inherited: true });
-        }
-        for paragraph in base.packages()? {
-            let field = |name| paragraph.get(name).unwrap_or_default().to_owned();
-            let (name, architecture) = (field("Package"), field("Architecture"));
-            let lists = [format!("info/{name}:{architecture}.list"), format!("info/{name}.list")];
-            let list = lists.iter().find_map(|file| base.database.get(file)).map(Vec::as_slice).unwrap_or_default();
-            let package = tree.packages.len();
-            for path in list.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"/")) {
-                if !matches!(base.paths.get(path), Some(BasePath::Directory)) {
-                    tree.owners.entry(path.to_vec()).or_default().push(package);
-                }
-            }
-            let replaces = paragraph.relations("Replaces").into_iter().flatten().collect();
-            let version = field("Version");
-            tree.packages.push(Unpacked {
-                name,
-                version,
-                replaces,
-                in_base: true,
-                list: Vec::new(),
-                md5sums: None,
-                conffiles: Vec::new(),
-            });
-        }
-        Ok(tree)
-    }
-
     /// Unpacks one package. Returns its index for [`package`](Self::package).
     pub fn unpack(&mut self, deb: &Deb) -> Result<usize, AptAssembleError> {
         let index = self.packages.len();
@@ -147,7 +102,6 @@ impl Tree {
             name: deb.name.clone(),
             version: deb.version.clone(),
             replaces: deb.control.relations("Replaces").into_iter().flatten().collect(),
-            in_base: false,
             list: Vec::new(),
             md5sums: None,
             conffiles: deb.conffiles.clone(),
@@ -178,7 +132,7 @@ impl Tree {
 
     /// Adds a directory where there is none yet.
     pub fn ensure_directory(&mut self, path: &str, mode: u32) {
-        let node = Node { kind: NodeKind::Directory, meta: Meta::root(mode), package: None, inherited: false };
+        let node = Node { kind: NodeKind::Directory, meta: Meta::root(mode), package: None };
         self.nodes.entry(path.as_bytes().to_vec()).or_insert(node);
     }
 
@@ -189,13 +143,13 @@ impl Tree {
 
     fn put_content(&mut self, path: &str, mode: u32, content: Content) {
         let kind = self.new_inode(content, Meta::root(mode));
-        let node = Node { kind, meta: Meta::root(mode), package: None, inherited: false };
+        let node = Node { kind, meta: Meta::root(mode), package: None };
         self.nodes.insert(path.as_bytes().to_vec(), node);
     }
 
-    /// All that is not inherited, in the order of its path.
+    /// All of it, in the order of its path.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.nodes.iter().filter(|(_, node)| !node.inherited).map(|(path, node)| (path.as_slice(), node))
+        self.nodes.iter().map(|(path, node)| (path.as_slice(), node))
     }
 
     /// The content of an inode.
@@ -249,16 +203,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Where a member goes: diverted where another package asked for it, its directory resolved.
+    /// Where a member goes: its directory resolved.
     fn target(
         &self,
         package: usize,
         path: &[u8],
         parents: &mut BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<Vec<u8>, AptAssembleError> {
-        let name = &self.packages[package].name;
-        let diversion = self.diversions.iter().find(|diversion| diversion.from == path && diversion.package != *name);
-        let path = diversion.map_or(path, |diversion| diversion.to.as_slice());
         let (parent, last) = split_last(path);
         if !parents.contains_key(parent) {
             let resolved = self.resolve_directory(parent).map_err(|why| self.hostile(package, path, why))?;
@@ -340,14 +291,10 @@ impl Tree {
     /// Who may have the path: dpkg's check for file conflicts.
     fn claim(&self, package: usize, path: &[u8], target: &[u8]) -> Result<Claim, AptAssembleError> {
         let others = self.owners.get(path).map(Vec::as_slice).unwrap_or_default();
-        let diverted = self.diversions.iter().find(|diversion| diversion.from == path);
         let mine = &self.packages[package];
         let mut taken = Vec::new();
         for &other in others {
             let theirs = &self.packages[other];
-            if diverted.is_some_and(|diversion| [&theirs.name, &mine.name].contains(&&diversion.package)) {
-                continue;
-            }
             if replaces(mine, theirs) {
                 taken.push(other);
             } else if replaces(theirs, mine) {
@@ -368,12 +315,6 @@ impl Tree {
     /// Takes the path out of the other packages' lists.
     fn take_from(&mut self, others: &[usize], path: &[u8], conffile: bool) -> Result<(), AptAssembleError> {
         for &other in others {
-            if self.packages[other].in_base {
-                return Err(AptAssembleError::Unsupported {
-                    package: self.packages[other].name.clone(),
-                    why: format!("`/{}`, a file of the base image, would be replaced", String::from_utf8_lossy(path)),
-                });
-            }
             if conffile {
                 self.mark_obsolete(other, path);
             }
@@ -408,9 +349,6 @@ impl Tree {
         parents: &mut BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<Node, AptAssembleError> {
         let mut meta = Meta { mode: member.mode, uid: member.uid, gid: member.gid };
-        if let Some(changed) = self.overrides.get(&member.path) {
-            meta = Meta { mode: changed.mode, uid: changed.uid, gid: changed.gid };
-        }
         let kind = match &member.kind {
             MemberKind::Directory => NodeKind::Directory,
             MemberKind::Symlink(target) => NodeKind::Symlink(target.clone()),
@@ -435,7 +373,7 @@ impl Tree {
                 }
             }
         };
-        Ok(Node { kind, meta, package: Some(package), inherited: false })
+        Ok(Node { kind, meta, package: Some(package) })
     }
 
     fn hostile(&self, package: usize, path: &[u8], why: String) -> AptAssembleError {

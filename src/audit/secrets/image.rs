@@ -266,7 +266,7 @@ mod tests {
 
     fn check(store: &Store, layer: Sha256, public: &[Sha256]) -> Vec<(String, Level, String)> {
         let id = store.add_blob(b"{\"config\":{\"Env\":[\"A=b\"]}}").unwrap();
-        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0 }];
+        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0, blob: None }];
         let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers };
         let (project, progress) = (Secrets::default(), Progress::hidden());
         let request = ImageRequest { image: &image, public, project: &project, store, progress: &progress };

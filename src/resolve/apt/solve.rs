@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::SolveError;
 use super::relation::{self, Relation};
 use super::universe::{NameId, Universe, VersionId};
+use super::version;
 use crate::manifest::Recommends;
 
 /// As deep as apt follows dependencies.
@@ -27,6 +28,7 @@ pub(super) fn solve(
         solver.choose(*request);
     }
     for request in requests {
+        solver.make_room(*request, 0).map_err(Failure::into_error)?;
         solver.follow(*request, 0).map_err(Failure::into_error)?;
     }
     solver.check_whole()?;
@@ -112,21 +114,31 @@ impl<'u, 'a> Solver<'u, 'a> {
 
     fn choose(&mut self, id: VersionId) {
         let package = self.universe.version(id).package;
-        if self.present.get(&package) != Some(&id) {
-            self.enter(id);
-            self.order.push(id);
+        match self.present.get(&package).copied() {
+            Some(present) if present == id => return,
+            Some(replaced) => self.leave(replaced),
+            None => {}
+        }
+        self.enter(id);
+        self.order.push(id);
+    }
+
+    fn leave(&mut self, id: VersionId) {
+        self.present.remove(&self.universe.version(id).package);
+        for negative in self.negatives_of(id) {
+            let owners = self.universe.id(negative.name).and_then(|target| self.negatives.get_mut(&target));
+            if let Some(owners) = owners {
+                owners.retain(|(owner, _)| *owner != id);
+            }
         }
     }
 
     /// Takes back everything that was chosen since the order had `length` entries.
     fn undo(&mut self, length: usize) {
         for id in self.order.split_off(length) {
-            self.present.remove(&self.universe.version(id).package);
-            for negative in self.negatives_of(id) {
-                let owners = self.universe.id(negative.name).and_then(|target| self.negatives.get_mut(&target));
-                if let Some(owners) = owners {
-                    owners.retain(|(owner, _)| *owner != id);
-                }
+            self.leave(id);
+            if let Some(installed) = self.universe.installed(self.universe.version(id).package) {
+                self.enter(installed);
             }
         }
     }
@@ -150,15 +162,72 @@ impl<'u, 'a> Solver<'u, 'a> {
             return Err(Failure::Unmet(vec![Step { text, names: vec![self.name(id)] }]));
         }
         self.check_replaces_nothing(id).map_err(Failure::Refused)?;
-        if let Some(other) = self.conflict(id) {
-            return Err(self.conflict_failure(id, other));
-        }
         let length = self.order.len();
-        self.choose(id);
-        self.follow(id, depth).inspect_err(|_| {
+        let made = self.make_room(id, depth);
+        made.and_then(|()| {
+            self.choose(id);
+            self.follow(id, depth)
+        })
+        .inspect_err(|_| {
             self.undo(length);
             self.discarded.insert(id);
         })
+    }
+
+    /// Sees to it that nothing excludes a version: what the base has is brought up to date where that is enough.
+    fn make_room(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
+        while let Some(other) = self.conflict(id) {
+            let newer = self.newer_than_installed(other);
+            let Some(newer) = newer.filter(|_| depth < MAXIMUM_DEPTH) else {
+                return Err(self.conflict_failure(id, other));
+            };
+            self.mark(newer, depth + 1)?;
+            if self.conflict(id) == Some(newer) {
+                return Err(self.conflict_failure(id, newer));
+            }
+        }
+        Ok(())
+    }
+
+    /// The candidate that would take the place of a version of the base; nothing when it is the candidate itself.
+    fn newer_than_installed(&self, id: VersionId) -> Option<VersionId> {
+        let package = self.universe.version(id).package;
+        let is_installed = self.universe.installed(package) == Some(id);
+        self.universe.candidate(package).filter(|candidate| is_installed && *candidate != id)
+    }
+
+    /// Brings up to date what needs the version of the base whose place `id` took.
+    fn keep_dependents(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
+        if self.universe.installed(self.universe.version(id).package).is_none() {
+            return Ok(());
+        }
+        let kept: Vec<VersionId> = self.universe.all_installed().collect();
+        for dependent in kept {
+            if self.present.get(&self.universe.version(dependent).package) != Some(&dependent) {
+                continue;
+            }
+            let Some(group) = self.unsatisfied(dependent).into_iter().find(|group| self.is_about(group, id)) else {
+                continue;
+            };
+            let failure = Failure::Unmet(vec![self.describe_need(dependent, &group), self.describe_missing(&group)]);
+            let newer = self.newer_than_installed(dependent).filter(|_| depth < MAXIMUM_DEPTH).ok_or(failure)?;
+            self.mark(newer, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// What a present version needs and is not there.
+    fn unsatisfied(&self, id: VersionId) -> Vec<Vec<Relation<'a>>> {
+        let stanza = self.universe.stanza(id);
+        let fields = [stanza.pre_depends(), stanza.depends()];
+        let groups = fields.into_iter().flat_map(|field| relation::groups(field, self.universe.architecture));
+        groups.filter(|group| !group.iter().any(|relation| self.is_satisfied(relation))).collect()
+    }
+
+    /// Whether the version that the base has of `id`'s package satisfied a group.
+    fn is_about(&self, group: &[Relation<'_>], id: VersionId) -> bool {
+        let Some(old) = self.universe.installed(self.universe.version(id).package) else { return false };
+        group.iter().any(|relation| self.universe.all_satisfying(relation).contains(&old))
     }
 
     fn conflict_failure(&self, id: VersionId, other: VersionId) -> Failure {
@@ -187,7 +256,7 @@ impl<'u, 'a> Solver<'u, 'a> {
                 }
             }
         }
-        Ok(())
+        self.keep_dependents(id, depth)
     }
 
     /// Sees to it that one alternative is there.
@@ -280,17 +349,21 @@ impl<'u, 'a> Solver<'u, 'a> {
         })
     }
 
-    /// Refuses a version that would take the place of another one in the base image.
+    /// Refuses a version that would take the place of a newer one in the base image.
     fn check_replaces_nothing(&self, id: VersionId) -> Result<(), SolveError> {
         let version = self.universe.version(id);
         match self.universe.installed(version.package) {
-            Some(installed) if installed != id => Err(SolveError::Upgrade {
+            Some(installed) if installed != id && !self.is_newer(id, installed) => Err(SolveError::Downgrade {
                 package: version.name.to_owned(),
                 installed: self.universe.version(installed).version.to_owned(),
                 wanted: version.version.to_owned(),
             }),
             _ => Ok(()),
         }
+    }
+
+    fn is_newer(&self, id: VersionId, other: VersionId) -> bool {
+        version::compare(self.universe.version(id).version, self.universe.version(other).version).is_gt()
     }
 
     /// Looks at the answer once more as a whole: everything needed is there, nothing excludes anything.
@@ -441,12 +514,31 @@ mod tests {
     }
 
     #[test]
-    fn removals_and_upgrades_are_refused() {
+    fn removals_are_refused_and_upgrades_made() {
         let removal = solve_names(&["a: Conflicts b", "b"], &["b"], &["a"]);
         assert!(matches!(removal, Err(SolveError::Removal { .. })), "{removal:?}");
         let upgrade = solve_names(&["a: Depends b (>= 2)", "b 2"], &["b 1"], &["a"]);
-        assert!(matches!(upgrade, Err(SolveError::Upgrade { .. })), "{upgrade:?}");
+        assert_eq!(upgrade.unwrap(), ["a", "b"]);
         assert_eq!(solve_names(&["a: Depends b", "b 2"], &["b 1"], &["a"]).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn what_the_base_has_follows_where_something_moves() {
+        let together = ["a: Depends b (>= 2)", "b 2", "c 2: Depends b (= 2)"];
+        let base = ["b 1", "c 1: Depends b (= 1)", "d 1: Depends b"];
+        assert_eq!(solve_names(&together, &base, &["a"]).unwrap(), ["a", "b", "c"]);
+        let alone = ["a: Depends b (>= 2)", "b 2"];
+        let error = solve_names(&alone, &base, &["a"]).unwrap_err();
+        let SolveError::NoSolution { steps, .. } = error else { panic!() };
+        assert_eq!(steps[1], "c 1 depends on b (= 1)");
+        let breaks = ["a: Breaks b (<< 2)", "b 2"];
+        assert_eq!(solve_names(&breaks, &["b 1"], &["a"]).unwrap(), ["a", "b"]);
+        let broken = ["a: Breaks b", "b 2"];
+        assert!(matches!(
+            solve_names(&broken, &["b 1"], &["a"]),
+            Err(SolveError::Removal { .. } | SolveError::NoSolution { .. })
+        ));
+        assert_eq!(solve_names(&["a 2"], &["a 1"], &["a"]).unwrap(), ["a"]);
     }
 
     #[test]

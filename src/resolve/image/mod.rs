@@ -39,18 +39,10 @@ pub async fn resolve(
     store: &Store,
 ) -> Result<BasePin, ImageError> {
     let registry = Registry::new(source, http, request.reference);
-    let wanted = request.reference.digest.map(|digest| digest.prefixed());
-    let tag = wanted.or_else(|| request.reference.tag.clone()).unwrap_or_else(|| "latest".to_owned());
-    let served = registry.manifest(&tag).await?;
-    if let Some(digest) = request.reference.digest
-        && served.digest != digest
-    {
-        return Err(ImageError::OtherDigest {
-            reference: request.reference.to_string(),
-            expected: digest,
-            found: served.digest,
-        });
-    }
+    let served = match &request.reference.digest {
+        Some(digest) => registry.manifest(digest).await?,
+        None => registry.tagged(request.reference.tag.as_deref().unwrap_or("latest")).await?,
+    };
     store.add_blob(&served.bytes)?;
     let mut manifests = BTreeMap::new();
     for platform in request.platforms {
@@ -75,14 +67,7 @@ async fn platform_manifest(
                 platform,
                 offered: documents::offered(&entries),
             })?;
-            let served = registry.manifest(&digest.prefixed()).await?;
-            if served.digest != digest {
-                return Err(ImageError::OtherDigest {
-                    reference: registry.name().to_owned(),
-                    expected: digest,
-                    found: served.digest,
-                });
-            }
+            let served = registry.manifest(&digest).await?;
             let manifest = documents::parse_manifest(&served, registry.name())?;
             (served, manifest)
         }
@@ -94,7 +79,7 @@ async fn platform_manifest(
             detail: "an index inside an index".into(),
         });
     };
-    let config_bytes = registry.small_blob(&config).await?;
+    let config_bytes = registry.config(&config.digest).await?;
     let facts = documents::parse_config(&config_bytes, registry.name())?;
     if (facts.os.as_str(), facts.architecture.as_str()) != (platform.os(), platform.architecture.as_str()) {
         let offered = vec![format!("{}/{}", facts.os, facts.architecture)];
@@ -136,13 +121,29 @@ pub async fn fetch_base(
     let downloads = missing.iter().map(|(digest, size)| registry.blob(digest, *size, store, &phase));
     futures::future::try_join_all(downloads).await?;
     if !store.contains(&manifest.digest) {
-        let served = registry.manifest(&manifest.digest.prefixed()).await?;
-        registry.expect(&served, &manifest.digest)?;
-        store.add_blob(&served.bytes)?;
+        store.add_blob(&registry.manifest(&manifest.digest).await?.bytes)?;
     }
     if !store.contains(&manifest.config) {
-        registry.blob(&manifest.config, documents::CONFIG_LIMIT, store, &phase).await?;
+        store.add_blob(&registry.config(&manifest.config).await?)?;
     }
     phase.finish(&crate::base::text::count(missing.len(), "layer"));
+    Ok(())
+}
+
+/// Fetches the config of one platform alone: what rendering asks of a base.
+///
+/// # Errors
+/// As [`fetch_base`].
+pub async fn fetch_config(
+    base: &BasePin,
+    platform: Platform,
+    source: &Source,
+    http: &HttpClient,
+    store: &Store,
+) -> Result<(), ImageError> {
+    let BasePin::Image { reference, manifests, .. } = base else { return Ok(()) };
+    let Some(manifest) = manifests.get(&platform) else { return Ok(()) };
+    let registry = Registry::new(source, http, reference);
+    store.add_blob(&registry.config(&manifest.config).await?)?;
     Ok(())
 }
