@@ -25,7 +25,7 @@ use crate::store::Store;
 
 pub use challenge::{Held, challenge};
 pub use error::{Failure, FailureCause, FetchError};
-pub use plan::{FetchPlan, Wanted, plan};
+pub use plan::{FetchPlan, Wanted, moments, plan};
 pub use presence::find_gone;
 
 use transfer::{Courier, Role};

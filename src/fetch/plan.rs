@@ -46,7 +46,7 @@ impl<'a> Wanted<'a> {
 /// The moments at which a snapshot-style archive is asked for a file: those at which the lock's archives of its source were
 /// read; where they were not read from snapshots a day after their Date, when all that they list has been taken up, and then
 /// that Date.
-fn moments(lock: &Lockfile, artifact: &Artifact) -> Vec<i64> {
+pub fn moments(lock: &Lockfile, artifact: &Artifact) -> Vec<i64> {
     let own = lock.archives.iter().filter(|archive| archive.source == artifact.source);
     let moments = own.flat_map(|archive| match archive.snapshot {
         Some(snapshot) => vec![snapshot],

@@ -29,7 +29,7 @@ pub use encode::ENCODER;
 pub use inspect::{InspectError, OpenImage, open_path, open_sealed};
 pub use layers::Origin;
 pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
-pub use output::{write_directory, write_docker_archive, write_oci};
+pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
 pub use seal::{BASE_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on};
 pub use tree::{Content, Entry, Node, Tree};

@@ -36,7 +36,8 @@ struct IndexEntry {
     digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
-    platform: PlatformFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformFields>,
 }
 
 #[derive(Clone, Serialize)]
@@ -81,13 +82,70 @@ pub fn write_oci(
         size: manifest.bytes.len() as u64,
         digest: manifest.digest.prefixed(),
         annotations,
-        platform: PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() },
+        platform: Some(PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() }),
     };
+    finish_oci(new, names, entry)
+}
+
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The index of one image's platforms (Image Index Specification 1.1).
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn index_of(manifests: &[(Platform, EncodedManifest)]) -> Result<Vec<u8>, SealError> {
+    let manifests = manifests.iter().map(|(platform, manifest)| IndexEntry {
+        media_type: manifest.format.manifest_type(),
+        size: manifest.bytes.len() as u64,
+        digest: manifest.digest.prefixed(),
+        annotations: None,
+        platform: Some(PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() }),
+    });
+    json("index", &IndexFile { schema_version: 2, media_type: INDEX_TYPE, manifests: manifests.collect() })
+}
+
+/// Writes an OCI layout with an index of several platforms under the given names, or without one.
+///
+/// # Errors
+/// As [`write_oci`].
+pub fn write_oci_index(
+    path: &Path,
+    index: &[u8],
+    manifests: &[(Platform, EncodedManifest)],
+    names: &[String],
+    store: &Store,
+) -> Result<(), SealError> {
+    check_replaceable(path, OCI_MARK)?;
+    let new = NewDirectory::create(path)?;
+    let blobs = new.path().join("blobs/sha256");
+    fs::ensure_directory(&blobs)?;
+    for (_, manifest) in manifests {
+        copy_blobs(manifest, store, &blobs)?;
+        write(&blobs.join(manifest.digest.to_string()), &manifest.bytes)?;
+    }
+    let digest = Sha256::of(index);
+    write(&blobs.join(digest.to_string()), index)?;
+    let entry = |annotations| IndexEntry {
+        media_type: INDEX_TYPE,
+        size: index.len() as u64,
+        digest: digest.prefixed(),
+        annotations,
+        platform: None,
+    };
+    finish_oci(new, names, entry)
+}
+
+/// Writes the layout's own list of what it has: an entry for each name, or one without a name.
+fn finish_oci(
+    new: NewDirectory,
+    names: &[String],
+    entry: impl Fn(Option<Annotations>) -> IndexEntry,
+) -> Result<(), SealError> {
     let manifests = match names {
         [] => vec![entry(None)],
         names => names.iter().map(|name| entry(Some(Annotations { name: name.clone() }))).collect(),
     };
-    let index = IndexFile { schema_version: 2, media_type: "application/vnd.oci.image.index.v1+json", manifests };
+    let index = IndexFile { schema_version: 2, media_type: INDEX_TYPE, manifests };
     write(&new.path().join("index.json"), &json("index", &index)?)?;
     write(&new.path().join(OCI_MARK), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     Ok(new.commit()?)

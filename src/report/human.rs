@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::base::text::{count, human_size, sanitize};
 use crate::lock::{LockDiff, PinChange, PinDiff};
 use crate::ops::{
-    AttestOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome, StorePath,
-    StoreSize, StoreVerification, UpdateOutcome,
+    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome,
+    StorePath, StoreSize, StoreVerification, UpdateOutcome,
 };
 
 /// The files that were written, one a line.
@@ -27,6 +27,13 @@ pub fn path_lines(outcome: &StorePath) -> String {
 /// The image ID, alone on its line: what scripts read.
 pub fn build_lines(outcome: &BuildOutcome) -> String {
     format!("{}\n", outcome.id.prefixed())
+}
+
+/// Each platform with its image ID, then the index with its digest.
+pub fn build_all_lines(outcome: &BuildAllOutcome) -> String {
+    let line = |(platform, image): &(_, BuildOutcome)| format!("{platform}  {}\n", image.id.prefixed());
+    let images: String = outcome.images.iter().map(line).collect();
+    format!("{images}index        {}\n", outcome.index.prefixed())
 }
 
 /// `ecosystem:name version size sha256`, in columns.

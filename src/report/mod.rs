@@ -6,6 +6,7 @@ mod diff_images;
 mod diff_markdown;
 mod findings;
 mod human;
+mod proof;
 mod sarif;
 mod textconv;
 mod why;
@@ -15,12 +16,13 @@ pub use diff::diff_outcome_lines;
 pub use diff_images::image_comparison_lines;
 pub use diff_markdown::diff_outcome_markdown;
 pub use findings::{findings_lines, findings_markdown};
+pub use proof::{proof_lines, proof_markdown};
 pub use sarif::findings_sarif;
 pub use textconv::textconv_lines;
 
 pub use human::{
-    attest_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines, path_lines, size_lines,
-    update_lines, verify_lines,
+    attest_lines, build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines,
+    path_lines, size_lines, update_lines, verify_lines,
 };
 pub use why::why_lines;
 
