@@ -162,7 +162,7 @@ pub(super) fn finish(
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
     }
-    if mode == UpdateMode::Write {
+    if options.mode == UpdateMode::Write {
         first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();

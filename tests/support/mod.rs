@@ -3,6 +3,7 @@
 pub mod advisories;
 pub mod based;
 pub mod console;
+pub mod fake_registry;
 pub mod full_disk;
 pub mod git;
 pub mod image_registry;
