@@ -1,5 +1,6 @@
 //! What `audit` looks at beside the lockfile: the lockfile before, licences, the project's files.
 
+use super::base::inherited_config;
 use super::error::OpsError;
 use super::revision::{RevisionError, read_side};
 use super::session::Session;
@@ -89,7 +90,13 @@ pub(super) fn secrets(session: &Session, manifest: &Manifest, lock: &Lockfile) -
         let project = read_project(&session.paths.context(), &rendered.instructions.copies);
         let project = project.map_err(AssembleError::from)?;
         let config = image::config_of(&rendered.text)?;
-        let texts = ContainerfileTexts { template: &rendered.template, rendered: &rendered.text, config: &config };
+        let inherited = inherited_config(session, &lock.base, *platform)?;
+        let texts = ContainerfileTexts {
+            template: &rendered.template,
+            rendered: &rendered.text,
+            config: &config,
+            inherited: inherited.as_ref(),
+        };
         for finding in check_project(&project, &texts)?.findings {
             if !findings.contains(&finding) {
                 findings.push(finding);

@@ -1,11 +1,11 @@
 //! A project or an image that holds a secret is refused, unless a waiver excuses it.
 
-use super::base::manifest_of;
+use super::base::inherited_config;
 use super::build::Prepared;
 use super::error::OpsError;
 use super::session::Session;
 use crate::assemble::apt::package_contents;
-use crate::assemble::{AssembleError, BaseConfig, Context, Project};
+use crate::assemble::{AssembleError, Context, Project};
 use crate::audit::secrets::{ContainerfileTexts, ImageRequest, Secrets, check_image, check_project, secret_rules};
 use crate::audit::{Finding, UNUSED_WAIVER, Waived, apply_waivers};
 use crate::base::clock::now;
@@ -105,9 +105,7 @@ pub(super) fn refuse_in_project(
 ) -> Result<Secrets, OpsError> {
     let rendered = &prepared.rendered;
     let config = image::config_of(&rendered.text)?;
-    let base = manifest_of(&prepared.lock.base, prepared.platform);
-    let base = base.map(|pinned| BaseConfig::read(pinned, &session.store)).transpose()?;
-    let inherited = base.map(|base| image::inherited_config(&base.runtime)).transpose()?;
+    let inherited = inherited_config(session, &prepared.lock.base, prepared.platform)?;
     let texts = ContainerfileTexts {
         template: &rendered.template,
         rendered: &rendered.text,
