@@ -119,17 +119,20 @@ impl Bench {
     }
 }
 
+/// What a runner puts in for an expression.
+fn filled(text: &str) -> &str {
+    match text {
+        "${{ github.base_ref }}" | "${{ github.ref_name }}" => "main",
+        "${{ github.token }}" => "token",
+        "${{ github.event.pull_request.number }}" => "7",
+        other => other,
+    }
+}
+
 /// The variables of a job or step, with what a runner puts in for its expressions.
 fn variables(env: &Yaml) -> Vec<(String, String)> {
-    let known = [
-        ("${{ github.base_ref }}", "main"),
-        ("${{ github.ref_name }}", "main"),
-        ("${{ github.token }}", "token"),
-        ("${{ github.event.pull_request.number }}", "7"),
-    ];
     let Some(pairs) = env.as_hash() else { return Vec::new() };
-    let value = |text: &str| known.iter().find(|(expression, _)| *expression == text).map_or(text, |(_, value)| value);
-    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap(), value(text.as_str().unwrap())));
+    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap(), filled(text.as_str().unwrap())));
     let pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert!(pairs.iter().all(|(_, value)| !value.contains("${{")), "{pairs:?}");
     pairs
