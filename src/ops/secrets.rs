@@ -13,6 +13,8 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::text::count;
 use crate::image::{self, SealedImage};
 use crate::lock::BasePin;
+use crate::model::Platform;
+use crate::template::Rendered;
 
 /// Why the answer is no: what was found, and when.
 #[derive(Debug)]
@@ -94,6 +96,28 @@ impl Explain for SecretsFound {
     }
 }
 
+/// What is found in the project's files and the Containerfile, excused or not.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn secrets_of(
+    session: &Session,
+    rendered: &Rendered,
+    base: &BasePin,
+    platform: Platform,
+    project: &Project,
+) -> Result<Secrets, OpsError> {
+    let config = image::config_of(&rendered.text)?;
+    let inherited = inherited_config(session, base, platform)?;
+    let texts = ContainerfileTexts {
+        template: &rendered.template,
+        rendered: &rendered.text,
+        config: &config,
+        inherited: inherited.as_ref(),
+    };
+    Ok(check_project(project, &texts)?)
+}
+
 /// Looks for secrets in the project's files and the Containerfile.
 ///
 /// # Errors
@@ -103,16 +127,7 @@ pub(super) fn refuse_in_project(
     prepared: &Prepared,
     project: &Project,
 ) -> Result<Secrets, OpsError> {
-    let rendered = &prepared.rendered;
-    let config = image::config_of(&rendered.text)?;
-    let inherited = inherited_config(session, &prepared.lock.base, prepared.platform)?;
-    let texts = ContainerfileTexts {
-        template: &rendered.template,
-        rendered: &rendered.text,
-        config: &config,
-        inherited: inherited.as_ref(),
-    };
-    let secrets = check_project(project, &texts)?;
+    let secrets = secrets_of(session, &prepared.rendered, &prepared.lock.base, prepared.platform, project)?;
     // A waiver that excuses nothing here may do so in the image.
     let judged = judged(session, prepared, secrets.findings.clone());
     refuse(judged.into_iter().filter(|finding| finding.rule != &UNUSED_WAIVER), SecretsStage::Project)?;

@@ -68,6 +68,7 @@ impl Bench {
             packages: &["tool".to_owned()],
             recommends: Recommends::Ignore,
             installed: Some(""),
+            as_of: None,
             now: NOW,
         };
         let store = Store::open(self.directory.path().join(format!("store-{number}"))).unwrap();
