@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::base::Ground;
 use super::build::{check_seal, kept_by_id};
 use super::error::OpsError;
 use super::first_seen;
-use super::ground::Ground;
 use super::previous::previous_lock;
 use super::rebuild::{RebuildOptions, rebuild};
 use super::session::{Session, platform_of};
