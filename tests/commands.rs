@@ -114,7 +114,10 @@ fn dry_run_and_exit_code_say_what_would_change() {
     registries.npm("shout", "2.1.0", json!({ "dependencies": { "pad-left": "^1.0.0" } }));
     let lock = project.read("lockfile.toml");
     let dry = project.run(&["--quiet", "update", "--dry-run"]);
-    assert_eq!(dry, yes("npm:shout 2.0.0 -> 2.1.0\n10 pins, the lockfile would change; nothing was written\n"));
+    assert_eq!(
+        dry,
+        yes("npm:shout 2.0.0 -> 2.1.0  minor  +3 B  for shout = \"^2.0\"\n10 pins, the lockfile would change; nothing was written\n")
+    );
     assert_eq!(code(&["update", "--dry-run", "--exit-code"]), 1);
     assert_eq!(project.read("lockfile.toml"), lock);
     assert_eq!(code(&["update", "--exit-code"]), 1);
@@ -418,7 +421,7 @@ fn pruned_pins_alone_are_moved() {
     assert_eq!(project.run(&["--quiet", "fetch"]).code, 3);
     let moved = project.run(&["--quiet", "update", "--pruned"]);
     assert_eq!(moved.code, 0, "{moved:?}");
-    assert!(moved.stdout.contains("apt:hello 2.10-3 -> 2.10-4\n"), "{moved:?}");
+    assert!(moved.stdout.contains("apt:hello 2.10-3 -> 2.10-4  revision  for hello\n"), "{moved:?}");
     let after = project.read("lockfile.toml");
     assert!(after.contains("version = \"2.10-4\"") && after.contains("shout-2.0.0.tgz"), "only what is gone moves");
     assert_eq!(project.run(&["--quiet", "fetch"]).code, 0);

@@ -308,7 +308,7 @@ fn only_what_is_gone_moves() {
     assert_eq!((shown.code, bench.lock_text()), (1, before.clone()));
     assert_eq!(
         bench.answer(&["update", "--pruned"]),
-        "apt:tool 1 -> 2\nthe recorded image for linux/amd64 no longer holds and was dropped\n5 pins, the lockfile was written\n"
+        "apt:tool 1 -> 2  major  for tool=*\nthe recorded image for linux/amd64 no longer holds and was dropped\n5 pins, the lockfile was written\n"
     );
     assert_eq!(bench.versions(), ["b 1", "base 1", "lib 1", "other 1", "tool 2"]);
     let (old, new) = (parse_lockfile(&before, "old").unwrap(), bench.lock());
@@ -356,7 +356,8 @@ fn what_holds_together_moves_together() {
     bench.drop_file("data", "1");
     assert_eq!(
         bench.answer(&["update", "--pruned"]),
-        "apt:data 1 -> 2\napt:lib 1 -> 2, which the others force\n+ apt:new 1\n- apt:old 1\n\
+        "apt:data 1 -> 2  major  for tool via lib\napt:lib 1 -> 2, which the others force  major  for tool\n\
+         + apt:new 1  new  +3.3 kB  for tool via lib\n- apt:old 1  gone  -3.3 kB  for tool via lib\n\
          the recorded image for linux/amd64 no longer holds and was dropped\n6 pins, the lockfile was written\n"
     );
     assert_eq!(bench.versions(), ["base 1", "data 2", "lib 2", "new 1", "other 1", "tool 1"]);

@@ -115,6 +115,53 @@ fn a_change_of_the_manifest_forces_no_more_than_it_must() {
 }
 
 #[test]
+fn a_platform_that_is_added_leaves_the_other_alone() {
+    let (mut registries, project) = later();
+    registries.add_arm64();
+    let before = lock(&project);
+    project.edit("oclock.toml", "[image]\n", "[image]\nplatforms = [\"linux/arm64\", \"linux/amd64\"]\n");
+    let answer = project.run(&["update", "--minimal"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let after = lock(&project);
+    let of = |lock: &Lockfile, platform: &str| -> Vec<String> {
+        let pins = lock.pins().filter(|pin| pin.platform.to_string() == platform);
+        pins.map(|pin| format!("{} {}", pin.name, pin.version)).collect()
+    };
+    assert_eq!(of(&after, "linux/amd64"), of(&before, "linux/amd64"));
+    let arm64 = of(&after, "linux/arm64");
+    assert!(arm64.contains(&"hello 2.12-1".to_owned()) && arm64.contains(&"sums 3.2".to_owned()), "{arm64:?}");
+    assert_eq!(arm64.len(), 10);
+    assert_eq!(project.run(&["update", "--check"]).code, 0);
+    assert_eq!(moved(&project, &["update", "--minimal"]), [""; 0]);
+    let all = project.run(&["update"]);
+    assert_eq!(all.code, 0, "{all:?}");
+    assert_eq!(of(&lock(&project), "linux/amd64"), of(&lock(&project), "linux/arm64"));
+    assert_eq!(lock(&project).archives.len(), 2, "one list of each suite serves both");
+}
+
+#[test]
+fn the_summary_says_how_far_how_old_how_much_and_for_whom() {
+    let (mut registries, project) = later();
+    let days = 3 * 86_400;
+    registries.at(&jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - days).unwrap().to_string());
+    registries.npm("tiny", "1.0.0", json!({}));
+    registries.npm("shout", "2.3.0", json!({ "dependencies": { "tiny": "1" } }));
+    let answer = project.run(&["--quiet", "update", "npm:shout"]);
+    let lines: Vec<&str> = answer.stdout.lines().collect();
+    assert!(lines[0].starts_with("- npm:pad-left 1.3.0  gone  -"), "{answer:?}");
+    assert!(lines[1].starts_with("npm:shout 2.0.0 -> 2.3.0  minor  3 days"), "{answer:?}");
+    assert!(
+        lines[2].starts_with("+ npm:tiny 1.0.0  new  3 days  +") && lines[2].ends_with("  for shout = \"^2.0\""),
+        "{answer:?}"
+    );
+    assert_eq!(lines[3..], ["10 pins, the lockfile was written"]);
+    let down = project.run(&["--quiet", "update", "npm:shout", "--precise", "2.1.0", "--format", "json"]);
+    let down: serde_json::Value = serde_json::from_str(&down.stdout).unwrap();
+    let shout = down["moves"].as_array().unwrap().iter().find(|pin| pin["name"] == "shout").unwrap();
+    assert_eq!((&shout["fate"], &shout["from"], &shout["to"]), (&json!("down"), &json!("2.3.0"), &json!("2.1.0")));
+}
+
+#[test]
 fn a_precise_version_goes_up_and_down() {
     let (_registries, project) = later();
     assert_eq!(moved(&project, &["update"]).len(), 14);

@@ -13,6 +13,7 @@ use crate::lock::{
     Asker, Askers, Bump, Direction, LockDiff, LockLines, Lockfile, PinChange, PinDiff, PinSide, Requirements, bump,
     diff as diff_locks,
 };
+use crate::manifest::Manifest;
 use crate::model::{Ecosystem, Platform};
 
 /// What is compared.
@@ -138,7 +139,7 @@ fn compare(old: &Side, new: &Side, file: &str) -> DiffOutcome {
         file,
     });
     excuse(&mut findings, new, now);
-    let pins = changed_pins(&difference, old, new, &findings, now);
+    let pins = changed_pins(&difference, &Origins::of_side(old), &Origins::of_side(new), &findings, now);
     DiffOutcome {
         old: old.label.clone(),
         new: new.label.clone(),
@@ -175,12 +176,28 @@ const DAY: i64 = 86_400;
 
 type RowKey<'a> = (Ecosystem, &'a str, Option<&'a str>, Option<&'a str>);
 
-fn changed_pins(difference: &LockDiff, old: &Side, new: &Side, findings: &[Finding], now: i64) -> Vec<ChangedPin> {
+/// Every pin that differs between the lock that was there and the one that is written, with who asks for it.
+pub(super) fn moved_pins(
+    difference: &LockDiff,
+    old: &Lockfile,
+    new: &Lockfile,
+    manifest: &Manifest,
+) -> Vec<ChangedPin> {
+    let (before, after) = (Origins::of(old, Some(manifest)), Origins::of(new, Some(manifest)));
+    changed_pins(difference, &before, &after, &[], clock::now())
+}
+
+fn changed_pins(
+    difference: &LockDiff,
+    before: &Origins<'_>,
+    after: &Origins<'_>,
+    findings: &[Finding],
+    now: i64,
+) -> Vec<ChangedPin> {
     let mut rules: BTreeMap<&str, BTreeSet<&'static str>> = BTreeMap::new();
     for finding in findings {
         rules.entry(&finding.subject).or_default().insert(finding.rule.id);
     }
-    let (before, after) = (Origins::of(old), Origins::of(new));
     let mut rows: BTreeMap<RowKey<'_>, ChangedPin> = BTreeMap::new();
     for pin in &difference.pins {
         let version = |side: &'_ Option<PinSide>| side.as_ref().map(|side| side.version.to_string());
@@ -197,8 +214,8 @@ fn changed_pins(difference: &LockDiff, old: &Side, new: &Side, findings: &[Findi
             continue;
         }
         let (side, origins) = match (&pin.new, &pin.old) {
-            (Some(side), _) => (side, &after),
-            (None, Some(side)) => (side, &before),
+            (Some(side), _) => (side, after),
+            (None, Some(side)) => (side, before),
             (None, None) => continue,
         };
         let asked = origins.askers.asked(pin.ecosystem, pin.platform, &pin.name, &side.version);
@@ -237,9 +254,13 @@ struct Origins<'a> {
 }
 
 impl<'a> Origins<'a> {
-    fn of(side: &'a Side) -> Self {
-        let requirements = side.manifest.as_ref().map(|file| Requirements::of(&file.manifest, &side.lock));
-        Self { askers: Askers::of(&side.lock), requirements: requirements.unwrap_or_default() }
+    fn of_side(side: &'a Side) -> Self {
+        Self::of(&side.lock, side.manifest.as_ref().map(|file| &file.manifest))
+    }
+
+    fn of(lock: &'a Lockfile, manifest: Option<&Manifest>) -> Self {
+        let requirements = manifest.map(|manifest| Requirements::of(manifest, lock));
+        Self { askers: Askers::of(lock), requirements: requirements.unwrap_or_default() }
     }
 }
 

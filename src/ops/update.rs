@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::{Ground, glibc, node_version, python_version, resolve_base};
+use super::diff::{ChangedPin, moved_pins};
 use super::error::OpsError;
 use super::first_seen;
 use super::pruned;
@@ -76,6 +77,8 @@ pub struct UpdateOutcome {
     pub pins: usize,
     /// What differs from the lockfile that was there; empty when there was none.
     pub diff: LockDiff,
+    /// The pins in it, each with how far it moved, its age and growth, and who asks for it.
+    pub moves: Vec<ChangedPin>,
     /// `ecosystem:name version` of the pins that no source had any more; only ever asked for [`Pruned::Move`].
     pub gone: Vec<String>,
 }
@@ -105,7 +108,7 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let as_of = as_of(&file.manifest, options.as_of)?;
     let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, options, previous.as_ref(), &lock)
+    finish(session, options, &file.manifest, previous.as_ref(), &lock)
 }
 
 fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
@@ -141,13 +144,14 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
     let (lock, sources) = (&previous, &sources);
     let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
     let lock = settle(session.block_on(selective.run())?, Some(&previous));
-    let outcome = finish(session, options, Some(&previous), &lock)?;
+    let outcome = finish(session, options, manifest, Some(&previous), &lock)?;
     Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
 }
 
 pub(super) fn finish(
     session: &Session,
     options: &UpdateOptions,
+    manifest: &Manifest,
     previous: Option<&Lockfile>,
     lock: &Lockfile,
 ) -> Result<UpdateOutcome, OpsError> {
@@ -166,7 +170,8 @@ pub(super) fn finish(
         first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
-    Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, gone: Vec::new() })
+    let moves = previous.map(|previous| moved_pins(&diff, previous, lock, manifest)).unwrap_or_default();
+    Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, moves, gone: Vec::new() })
 }
 
 async fn resolve(

@@ -9,6 +9,7 @@ mod human;
 mod proof;
 mod sarif;
 mod textconv;
+mod update;
 mod why;
 
 pub use audit::{audit_lines, audit_markdown};
@@ -22,8 +23,9 @@ pub use textconv::textconv_lines;
 
 pub use human::{
     attest_lines, build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines,
-    path_lines, size_lines, update_lines, verify_lines,
+    path_lines, size_lines, verify_lines,
 };
+pub use update::update_lines;
 pub use why::why_lines;
 
 /// An outcome as one line of JSON.

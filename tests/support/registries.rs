@@ -39,6 +39,7 @@ pub struct Registries {
     documents: BTreeMap<String, Value>,
     pages: BTreeMap<String, Vec<Value>>,
     moment: Option<String>,
+    architectures: Vec<&'static str>,
 }
 
 impl Registries {
@@ -55,7 +56,8 @@ impl Registries {
 
     fn serve_from(moment: Option<String>) -> Self {
         let (packages, documents, pages) = Default::default();
-        let mut registries = Self { site: Site::serve(), packages, documents, pages, moment };
+        let mut registries =
+            Self { site: Site::serve(), packages, documents, pages, moment, architectures: vec!["amd64"] };
         registries.deb("base-files", "13.8", "Essential: yes\nPriority: required\n");
         registries.deb("apt", "3.0.3", "Priority: required\n");
         registries.deb("ca-certificates", "20250419", "");
@@ -132,6 +134,12 @@ impl Registries {
             Sha256::of(&bytes)
         );
         self.packages.insert(format!("{name} {version}"), paragraph);
+        self.sign();
+    }
+
+    /// Lists all packages for arm64 as well, as such that run everywhere.
+    pub fn add_arm64(&mut self) {
+        self.architectures.push("arm64");
         self.sign();
     }
 
@@ -224,14 +232,20 @@ impl Registries {
         for (archive, suite, packages) in
             [("debian", "trixie", packages.join("\n")), ("security", "trixie-security", String::new())]
         {
-            let index = "main/binary-amd64/Packages";
-            let release = format!(
-                "Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: Fri, 01 Mar 2024 00:00:00 UTC\nArchitectures: amd64\n\
-                 Components: main\nSHA256:\n {} {} {index}\n",
-                Sha256::of(&packages),
-                packages.len()
+            let mut release = format!(
+                "Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: Fri, 01 Mar 2024 00:00:00 UTC\nArchitectures: {}\n\
+                 Components: main\nSHA256:\n",
+                self.architectures.join(" ")
             );
-            self.site.put(&format!("/{archive}/dists/{suite}/{index}"), packages);
+            for architecture in &self.architectures {
+                let index = format!("main/binary-{architecture}/Packages");
+                let listed = match *architecture {
+                    "amd64" => packages.clone(),
+                    _ => packages.replace("Architecture: amd64", "Architecture: all"),
+                };
+                release.push_str(&format!(" {} {} {index}\n", Sha256::of(&listed), listed.len()));
+                self.site.put(&format!("/{archive}/dists/{suite}/{index}"), listed);
+            }
             self.site.put(&format!("/{archive}/dists/{suite}/InRelease"), clear_signed(&release));
         }
     }
