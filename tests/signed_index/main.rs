@@ -69,6 +69,7 @@ impl Bench {
             recommends: Recommends::Ignore,
             installed: Some(""),
             now: NOW,
+            as_of: None,
         };
         let store = Store::open(self.directory.path().join(format!("store-{number}"))).unwrap();
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
