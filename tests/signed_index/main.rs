@@ -70,6 +70,7 @@ impl Bench {
             installed: Some(""),
             as_of: None,
             now: NOW,
+            as_of: None,
         };
         let store = Store::open(self.directory.path().join(format!("store-{number}"))).unwrap();
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
