@@ -14,7 +14,7 @@ const LAYERS: &[&str] = &[
 const ISLANDS: &[(&str, &[&str])] = &[
     ("resolve", &["apt", "npm", "pip", "image"]),
     ("assemble", &["apt", "npm", "pip", "files"]),
-    ("engine", &["buildah", "docker"]),
+    ("engine", &["buildah", "docker", "native"]),
 ];
 
 /// What only `base` may name: the disk for writing, processes, sockets, the clock.

@@ -3,11 +3,13 @@
 
 mod support;
 
+use oclock::lock::{parse_lockfile, render_lockfile};
 use serde_json::{Value, json};
 
 use support::advisories::{advisory, archive, days_ago, harmless, write};
 use support::project::{Answer, Project};
 use support::registries::Registries;
+use support::wheels::WheelBuilder;
 
 fn audit(project: &Project, options: &[&str]) -> Answer {
     project.run(&[&["--quiet", "audit", "--advisories", "advisories"], options].concat())
@@ -347,21 +349,7 @@ fn the_policy_names_the_places_and_their_age() {
     assert!(answer.stdout.contains("1 days ago; 0 are allowed"), "{}", answer.stdout);
     project.edit("oclock.toml", "max-age-days = 0", "max-age-days = 2");
     assert_eq!(project.run(&["--quiet", "audit"]).code, 0);
-    assert_eq!(
-        project
-            .run(&[
-                "--quiet",
-                "-C",
-                "..",
-                "--manifest",
-                "project/oclock.toml",
-                "--lockfile",
-                "project/lockfile.toml",
-                "audit"
-            ])
-            .code,
-        0
-    );
+    assert_eq!(project.run(&["--quiet", "-C", "../project", "audit"]).code, 0);
     let mut ahead = harmless();
     ahead.iter_mut().for_each(|advisory| advisory["modified"] = days_ago(-9).into());
     write(&project, &ahead);
@@ -399,11 +387,112 @@ fn evidence_that_is_gone_is_found() {
     let end = start + lock[start..].find('\n').unwrap() + 1;
     project.write("lockfile.toml", format!("{}{}", &lock[..start], &lock[end..]));
     let answer = audit(&project, &["--previous", "before.toml", "--format", "json"]);
-    assert_eq!((answer.code, subjects(&answer, "policy-evidence")), (1, vec!["npm:pad-left".to_owned()]));
+    assert_eq!((answer.code, subjects(&answer, "lock-evidence-lost")), (1, vec!["npm:pad-left".to_owned()]));
     project.write("lockfile.toml", lock.replace(support::registries::KEY, &"A".repeat(40)));
     let answer = audit(&project, &["--previous", "before.toml", "--format", "json"]);
     assert_eq!(answer.code, 1);
-    assert!(subjects(&answer, "policy-evidence").contains(&"debian trixie".to_owned()), "{answer:?}");
+    assert_eq!(subjects(&answer, "lock-evidence-lost").len(), 2, "both archives: {answer:?}");
+    let nowhere = audit(&project, &["--previous", "nowhere.toml"]);
+    assert_eq!((nowhere.code, nowhere.stdout.as_str()), (3, ""), "git is not there to be asked: {nowhere:?}");
+}
+
+#[test]
+fn what_git_has_is_the_lockfile_before() {
+    let (_registries, project) = bench();
+    std::os::unix::fs::symlink("/usr/bin/git", project.tools().join("git")).unwrap();
+    let git = |arguments: &[&str]| {
+        let fixed = ["-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "init.defaultBranch=main"];
+        let mut command = std::process::Command::new("git");
+        let output = command.args(fixed).args(arguments).current_dir(project.root()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+    };
+    policy(&project, "keep-evidence = true");
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    assert_eq!(audit(&project, &[]).code, 0);
+    let lock = project.read("lockfile.toml");
+    let start = lock.rfind("sha512 = ").unwrap();
+    let end = start + lock[start..].find('\n').unwrap() + 1;
+    project.write("lockfile.toml", format!("{}{}", &lock[..start], &lock[end..]));
+    let answer = audit(&project, &["--format", "json"]);
+    assert_eq!((answer.code, subjects(&answer, "lock-evidence-lost")), (1, vec!["npm:shout".to_owned()]));
+}
+
+/// Says in the lockfile when the npm packages and wheels were published.
+fn publish(project: &Project, days_ago: i64) {
+    let mut lock = parse_lockfile(&project.read("lockfile.toml"), "lockfile.toml").unwrap();
+    let moment = Some(jiff::Timestamp::now().as_second() - days_ago * 86_400);
+    lock.npm.iter_mut().for_each(|pin| pin.published = moment);
+    lock.pip.iter_mut().for_each(|pin| pin.published = moment);
+    project.write("lockfile.toml", render_lockfile(&lock));
+}
+
+#[test]
+fn what_is_young_or_of_unknown_age_is_told() {
+    let (_registries, project) = bench();
+    publish(&project, 2);
+    policy(&project, "min-age-days = 3");
+    let answer = audit(&project, &["--format", "json"]);
+    let young = ["npm:pad-left", "npm:shout", "pip:numbers", "pip:sums"];
+    assert_eq!((answer.code, subjects(&answer, "policy-age")), (1, young.map(str::to_owned).to_vec()));
+    assert!(audit(&project, &[]).stdout.contains("npm:shout 2.0.0 is 2 days old; the policy asks for 3 [policy-age]"));
+    publish(&project, 3);
+    assert_eq!(audit(&project, &[]).code, 0);
+    let mut lock = parse_lockfile(&project.read("lockfile.toml"), "lockfile.toml").unwrap();
+    lock.pip.iter_mut().for_each(|pin| pin.published = None);
+    // An archive signed yesterday says nothing about how old its packages are.
+    lock.archives.iter_mut().for_each(|archive| archive.date = jiff::Timestamp::now().as_second() - 86_400);
+    project.write("lockfile.toml", render_lockfile(&lock));
+    let answer = audit(&project, &["--format", "json"]);
+    assert_eq!((answer.code, subjects(&answer, "not-audited")), (1, vec!["age apt".to_owned(), "age pip".to_owned()]));
+    let taken = [waiver("source-times", "debian", "2999-01-01"), waiver("source-times", "pypi", "2999-01-01")];
+    project.write("oclock.toml", format!("{}{}", project.read("oclock.toml"), taken.concat()));
+    assert_eq!(audit(&project, &[]).code, 0);
+}
+
+#[test]
+fn licences_are_read_from_the_artifacts() {
+    let mut registries = Registries::serve();
+    registries.npm("pad-left", "1.3.1", json!({ "license": "(MIT OR GPL-3.0-only)" }));
+    registries.npm("shout", "2.0.1", json!({ "license": "ISC", "dependencies": { "pad-left": "^1.0.0" } }));
+    registries.wheel(&WheelBuilder::new("sums", "3.2").line("License-Expression: Apache-2.0").requires("numbers>=1"));
+    let project = Project::locked(&registries);
+    write(&project, &harmless());
+    policy(&project, "[policy.licences]\nallow = [\"MIT\", \"Apache-2.0\"]");
+    let missing = audit(&project, &["--format", "json"]);
+    assert_eq!((missing.code, subjects(&missing, "not-audited")), (1, vec!["licences".to_owned()]), "{missing:?}");
+    assert_eq!(project.run(&["--quiet", "fetch"]).code, 0);
+    let answer = audit(&project, &["--format", "json"]);
+    assert_eq!((answer.code, subjects(&answer, "policy-licence")), (1, vec!["npm:shout".to_owned()]));
+    let gaps = subjects(&answer, "not-audited");
+    assert!(
+        gaps.contains(&"licence pip:numbers".to_owned()) && gaps.contains(&"licence apt:hello".to_owned()),
+        "{gaps:?}"
+    );
+    assert_eq!(gaps.len(), 7, "{gaps:?}");
+    project.edit("oclock.toml", "allow = [\"MIT\", \"Apache-2.0\"]", "deny = [\"Apache-2.0\", \"MIT\"]");
+    let answer = audit(&project, &["--format", "json"]);
+    assert_eq!(subjects(&answer, "policy-licence"), ["pip:sums"]);
+}
+
+#[test]
+fn secrets_of_the_project_are_told_with_their_place() {
+    let (_registries, project) = bench();
+    let key = [
+        "-----BEGIN OPENSSH ",
+        "PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n",
+    ]
+    .concat();
+    project.write("context/app/key", format!("# mine\n{key}-----END OPENSSH {}-----\n", "PRIVATE KEY"));
+    let answer = audit(&project, &["--format", "json"]);
+    let outcome = outcome(&answer);
+    let finding = &outcome["findings"][0];
+    assert_eq!((answer.code, finding["place"]["file"].as_str()), (1, Some("context/app/key")), "{outcome}");
+    let rule = finding["rule"].as_str().unwrap().to_owned();
+    let excuse = waiver(&rule, "context/app/key", "2999-01-01");
+    project.write("oclock.toml", format!("{}\n{excuse}", project.read("oclock.toml")));
+    assert_eq!(audit(&project, &[]).code, 0);
 }
 
 #[test]

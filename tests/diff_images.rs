@@ -377,6 +377,7 @@ fn kept(project: &Project, changed: bool) -> (SealedImage, Store) {
         origin: (*origin).to_owned(),
         diff_id: store.add_blob(layer).unwrap(),
         size: layer.len() as u64,
+        blob: None,
     });
     let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers: sealed.collect() };
     store.set_memo("image-by-id", &id, &serde_json::to_vec(&image).unwrap()).unwrap();

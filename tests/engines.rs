@@ -41,6 +41,12 @@ RUN echo "$GREETING" > greeting && \
 RUN ["/bin/busybox", "sh", "-c", "rm /etc/gone; rm -r /old; mkdir /old; echo new > /old/new; ln /bin/busybox /opt/linked"]
 RUN mkdir -p "/deep/$(printf 'd%.0s' $(seq 120))" && echo x > "/deep/$(printf 'd%.0s' $(seq 120))/$(printf 'f%.0s' $(seq 120))" \
     && echo é > /deep/é && mkfifo /deep/fifo && ln -s /nowhere /deep/link && chmod 4755 /deep/é && chmod 2775 /deep && chmod 711 /
+RUN mkdir -p /merge/sub && chmod 700 /merge/sub && chown 5:5 /merge/sub && ln -s /srv/both /merged && echo old > /merge/sub/three && ln -s /etc/nowhere /merge/one
+COPY files /merge
+COPY files/one files/sub/three /merged/
+COPY files/one /merged
+COPY --chown=9:9 files/sub /merge/owned/
+COPY files/link /merge/followed
 USER 7:8
 WORKDIR /srv/of/root
 RUN id -u > /tmp/user && id -u > /srv/files/owner
@@ -127,7 +133,8 @@ impl Stage {
     fn build(&self, engine: &dyn Engine) -> SealedImage {
         let scratch = tempfile::tempdir_in(self.directory.path()).unwrap();
         let context = self.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
         let mut talk = Vec::new();
         let root = engine
             .build(&request, &mut |line| talk.push(line.to_owned()))
@@ -179,7 +186,7 @@ fn root_tar() -> Vec<u8> {
     let xattrs = BTreeMap::from([("security.capability".to_owned(), capability)]);
     file("bin/capable", &TarMeta { mode: 0o755, xattrs, ..TarMeta::default() }, b"#!/bin/sh\n");
     for applet in [
-        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "sed", "wget", "date",
+        "sh", "env", "echo", "id", "mkdir", "printf", "seq", "mkfifo", "ln", "chmod", "chown", "sed", "wget", "date",
         "hostname", "cat", "rm", "true",
     ] {
         writer.symlink(&Path::new("bin").join(applet), &TarMeta::root(0o777), "busybox".as_ref()).unwrap();
@@ -188,7 +195,7 @@ fn root_tar() -> Vec<u8> {
 }
 
 fn engine(choice: EngineChoice) -> Box<dyn Engine> {
-    let environment = Environment::from_variables(std::env::vars_os());
+    let environment = Environment::from_variables(std::env::vars_os()).with_program(env!("CARGO_BIN_EXE_oclock"));
     find(choice, &environment).unwrap_or_else(|error| {
         use oclock::base::explain::Explain;
         panic!("{error}:\n{}\n{}", error.evidence().join("\n"), error.hints().join("\n"))
@@ -204,8 +211,13 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-const ALL: [EngineChoice; 4] =
-    [EngineChoice::BuildahOci, EngineChoice::BuildahChroot, EngineChoice::DockerClassic, EngineChoice::DockerBuildkit];
+const ALL: [EngineChoice; 5] = [
+    EngineChoice::Native,
+    EngineChoice::BuildahOci,
+    EngineChoice::BuildahChroot,
+    EngineChoice::DockerClassic,
+    EngineChoice::DockerBuildkit,
+];
 
 #[test]
 fn every_engine_gives_the_same_image() {
@@ -354,7 +366,8 @@ fn a_failing_step_is_named_and_leaves_nothing() {
         let before = (choice == EngineChoice::DockerClassic).then(docker_state);
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let evidence = error.evidence().join("\n");
         assert!(evidence.contains("told the reason"), "{choice:?}: {error}\n{evidence}");
@@ -384,7 +397,8 @@ fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
         fs::write(stage.context().join("Containerfile"), text).unwrap();
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request = BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5) };
+        let request =
+            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5), memory: None };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("ended after 5 s"), "{choice:?}: {error}: {cause}");

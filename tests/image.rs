@@ -28,7 +28,7 @@ fn the_repositorys_own_image_is_the_recorded_one_everywhere_and_keeps_its_promis
 }
 
 fn every_engine_gives_it(project: &Project, first: &Built) {
-    for engine in ["buildah-oci", "buildah-chroot", "docker-classic"] {
+    for engine in ["native", "buildah-oci", "buildah-chroot", "docker-classic"] {
         let built = project.build(&["--engine", engine, "--no-load", "--no-reuse"], &[]);
         assert_eq!(&built, first, "{engine}");
     }

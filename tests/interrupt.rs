@@ -13,8 +13,13 @@ use oclock::base::process::end_all;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::engine::{BuildRequest, EngineChoice, find};
 
-const CHOICES: [EngineChoice; 4] =
-    [EngineChoice::BuildahOci, EngineChoice::BuildahChroot, EngineChoice::DockerClassic, EngineChoice::DockerBuildkit];
+const CHOICES: [EngineChoice; 5] = [
+    EngineChoice::Native,
+    EngineChoice::BuildahOci,
+    EngineChoice::BuildahChroot,
+    EngineChoice::DockerClassic,
+    EngineChoice::DockerBuildkit,
+];
 
 #[test]
 fn an_interrupt_ends_every_engine_and_cleans_up() {
@@ -60,9 +65,9 @@ fn build(choice: EngineChoice, directory: &Path, sleep: &str) -> Kind {
         "FROM scratch\nADD root.tar /\nRUN [\"/busybox\", \"touch\", \"/x\"]\nRUN [\"/busybox\", \"sleep\", \"{sleep}\"]\n"
     );
     fs::write(context.join("Containerfile"), text).unwrap();
-    let environment = Environment::from_variables(std::env::vars_os());
+    let environment = Environment::from_variables(std::env::vars_os()).with_program(env!("CARGO_BIN_EXE_oclock"));
     let engine = find(choice, &environment).unwrap_or_else(|error| panic!("{error}: {:?}", error.evidence()));
-    let request = BuildRequest { context: &context, scratch: &scratch, limit: Duration::from_secs(300) };
+    let request = BuildRequest { context: &context, scratch: &scratch, limit: Duration::from_secs(300), memory: None };
     engine.build(&request, &mut |_| {}).unwrap_err().kind()
 }
 

@@ -172,6 +172,7 @@ fn a_lockfile_with_another_hash_gets_no_bytes() {
     let registries = Registries::serve();
     let other = HELLO.replacen("d7f3", "d7f4", 1);
     let project = edited(&registries, "lockfile.toml", HELLO, &other);
+    project.forget_ledger();
     let kept = format!(".oclock/quarantine/{HELLO}");
     let expected = format!(
         "\
@@ -196,32 +197,33 @@ fn a_lockfile_with_another_version_or_path_is_found_out() {
         (
             "version = \"2.0.0\"",
             "version = \"2.0.1\"",
-            4,
-            "error: the tarball of `shout@2.0.1` says in its package.json that it is `shout@2.0.0`",
+            2,
+            "error: `lockfile.toml` contradicts itself: the path of shout 2.0.1 is not `name/-/name-version.tgz`",
         ),
         (
             "\nversion = \"3.1\"",
             "\nversion = \"3.2\"",
-            4,
-            "error: `sums-3.1-py3-none-any.whl` is not to be trusted: its METADATA names another version than `3.2`",
+            2,
+            "error: `lockfile.toml` contradicts itself: the file of sums 3.2 is one of version 3.1",
         ),
         (
             "\nversion = \"2.10-3\"",
             "\nversion = \"2.10-4\"",
-            4,
-            "error: `apt:hello` is not what the lock pins: its Version differs",
+            2,
+            "error: `lockfile.toml` contradicts itself: the file of hello 2.10-4 is not called `name_version_architecture.deb`",
         ),
-        ("pool/hello_2.10-3", "pool/libhello_1.4-2+b1", 2, ""),
-        ("pool/hello_2.10-3", "pool/nothing_1", 3, "error: `apt:hello 2.10-3` is no longer to be had"),
+        (
+            "pool/hello_2.10-3",
+            "pool/libhello_1.4-2+b1",
+            2,
+            "error: `lockfile.toml` contradicts itself: the file of hello 2.10-3 is not called `name_version_architecture.deb`",
+        ),
+        ("pool/hello_2.10-3", "lake/hello_2.10-3", 3, "error: `apt:hello 2.10-3` is no longer to be had"),
     ] {
         let project = Project::locked(&registries);
         let lock = project.read("lockfile.toml").replacen(from, to, 1);
         project.write("lockfile.toml", &lock);
         let answer = project.run(&["--quiet", "build"]);
-        let (code, first) = match to {
-            "pool/libhello_1.4-2+b1" => (4, "error: `apt:hello 2.10-3` arrived with bytes that were not locked"),
-            _ => (code, first),
-        };
         assert_eq!((answer.code, answer.stderr.lines().next().unwrap()), (code, first), "{to}");
         assert_eq!(project.read("lockfile.toml"), lock);
         assert!(answer.stderr.contains(" hint: "), "{}", answer.stderr);
@@ -311,13 +313,12 @@ fn no_engine_names_what_was_tried() {
     let expected = "\
 error: no container engine can be used
   buildah  it is not on the PATH
-   docker  it is not on the PATH
  hint: install buildah and runc (`apt-get install buildah runc`), or start the docker daemon
 ";
-    refused(&project, &["build"], 3, expected);
-    refused(&project, &["build", "--no-load", "-o", "oci:image"], 3, expected);
-    let one = expected.replace("   docker  it is not on the PATH\n", "");
-    refused(&project, &["build", "--engine", "buildah"], 3, &one);
+    refused(&project, &["build", "--engine", "buildah"], 3, expected);
+    refused(&project, &["build", "--engine", "buildah", "--no-load", "-o", "oci:image"], 3, expected);
+    let other = expected.replace("  buildah", "  docker");
+    refused(&project, &["build", "--engine", "docker"], 3, &other);
 }
 
 #[test]

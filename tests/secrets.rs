@@ -193,7 +193,7 @@ fn a_file_that_may_not_be_read_is_named() {
     let file = project.root().join("context/app/hello.txt");
     fs::create_dir(project.root().join("context/closed")).unwrap();
     for path in [&file, &project.root().join("context/closed")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let answer = as_nobody(&project, &["--quiet", "context"]);
     let expected = "\

@@ -128,9 +128,12 @@ fn variables(env: &Yaml) -> Vec<(String, String)> {
         ("${{ github.event.pull_request.number }}", "7"),
     ];
     let Some(pairs) = env.as_hash() else { return Vec::new() };
-    let value = |text: &str| known.iter().find(|(expression, _)| *expression == text).map_or(text, |(_, value)| value);
-    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap(), value(text.as_str().unwrap())));
-    let pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let value = |text: &str| -> String {
+        let found = known.iter().find(|(expression, _)| *expression == text);
+        found.map_or_else(|| text.to_owned(), |(_, value)| (*value).to_owned())
+    };
+    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap().to_owned(), value(text.as_str().unwrap())));
+    let pairs: Vec<(String, String)> = pairs.collect();
     assert!(pairs.iter().all(|(_, value)| !value.contains("${{")), "{pairs:?}");
     pairs
 }

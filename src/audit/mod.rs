@@ -7,10 +7,13 @@ pub mod advisory;
 mod challenge;
 mod finding;
 mod gap;
+pub mod ledger;
+mod licence;
 mod lock_changes;
 mod lock_rules;
 mod lock_whole;
 mod policy;
+pub mod proof;
 pub mod secrets;
 mod signature;
 mod unasked;
@@ -19,10 +22,9 @@ mod waiver;
 pub use challenge::{CHALLENGE_DIFFERS, Challenged, PlaceAnswer, check_challenge, fetch_challenge};
 pub use finding::{Excuse, Finding, FindingPlace, Level, Rule};
 pub use gap::{NOT_AUDITED, not_audited};
+pub use licence::{LicensedPackage, POLICY_LICENCE, check_licences};
 pub use lock_changes::{LockChange, check_lock_change, sort_by_risk};
-pub use lock_rules::LOCK_RULES;
-pub use policy::{
-    POLICY_AGE, POLICY_EVIDENCE, POLICY_SCRIPT, POLICY_SOURCE, PolicyRequest, check_policy, policy_rules,
-};
+pub use lock_rules::{EVIDENCE_LOST, LOCK_RULES};
+pub use policy::{POLICY_AGE, POLICY_SCRIPT, POLICY_SOURCE, PolicyRequest, check_policy, policy_rules};
 pub use signature::{SIGNATURE_BAD, SIGNATURE_RULES, SignatureState, Signed, check_signatures, fetch_signatures};
 pub use waiver::{EXPIRED_WAIVER, UNUSED_WAIVER, Waived, apply_waivers};

@@ -1,4 +1,4 @@
-//! What `[policy]` asks of pins: age, sources, install scripts, evidence. Licences have a file of their own.
+//! What `[policy]` asks of pins by the lockfile alone: age, sources, install scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use super::gap::not_audited;
 use crate::base::text::count;
 use crate::lock::{Lockfile, PinView};
 use crate::manifest::PolicySection;
-use crate::model::{Ecosystem, PackageName, Platform};
+use crate::model::{Ecosystem, PackageName, SourceName};
+use crate::source::NO_TIMES;
 
 /// A release that is too young.
 pub static POLICY_AGE: Rule = Rule {
@@ -33,14 +34,6 @@ pub static POLICY_SCRIPT: Rule = Rule {
     help: "Read the script; then name the package in `[policy] scripts`, or do without it.",
 };
 
-/// Less evidence than before.
-pub static POLICY_EVIDENCE: Rule = Rule {
-    id: "policy-evidence",
-    level: Level::Error,
-    title: "a lockfile that proves less than the one before",
-    help: "A hash or signature that vouched for a package is gone. Find out why the source does not give it any more.",
-};
-
 const DAY: i64 = 86_400;
 
 /// What is asked.
@@ -50,8 +43,6 @@ pub struct PolicyRequest<'a> {
     pub policy: &'a PolicySection,
     /// The pins.
     pub lock: &'a Lockfile,
-    /// The lockfile before, where there is one, else why not.
-    pub previous: Result<&'a Lockfile, &'a str>,
     /// This moment in seconds since 1970.
     pub now: i64,
 }
@@ -62,7 +53,6 @@ pub fn policy_rules(policy: &PolicySection) -> Vec<&'static Rule> {
     rules.extend(policy.min_age_days.map(|_| &POLICY_AGE));
     rules.extend(policy.sources.as_ref().map(|_| &POLICY_SOURCE));
     rules.extend(policy.scripts.as_ref().map(|_| &POLICY_SCRIPT));
-    rules.extend(policy.keep_evidence.then_some(&POLICY_EVIDENCE));
     rules
 }
 
@@ -82,15 +72,6 @@ pub fn check_policy(request: &PolicyRequest<'_>) -> Vec<Finding> {
     if let Some(allowed) = &request.policy.scripts {
         findings.extend(check_scripts(request.lock, allowed));
     }
-    if request.policy.keep_evidence {
-        match request.previous {
-            Ok(previous) => findings.extend(check_evidence(request.lock, previous)),
-            Err(why) => {
-                let what = "whether evidence was lost was not audited";
-                findings.push(not_audited("evidence", what, &[why.to_owned()]));
-            }
-        }
-    }
     let mut seen = BTreeSet::new();
     findings.retain(|finding| seen.insert((finding.rule.id, finding.message.clone())));
     findings
@@ -106,25 +87,47 @@ fn label(pin: &PinView<'_>) -> String {
 
 fn check_age(request: &PolicyRequest<'_>, days: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut unknown: BTreeMap<Ecosystem, usize> = BTreeMap::new();
+    let mut unknown: BTreeMap<(Ecosystem, &'static str), usize> = BTreeMap::new();
     for pin in request.lock.pins() {
-        let Some(published) = pin.published else {
-            *unknown.entry(pin.ecosystem).or_default() += 1;
-            continue;
-        };
-        let age = request.now - published;
-        if age < i64::from(days) * DAY {
-            let old = count(usize::try_from(age.max(0) / DAY).unwrap_or(0), "day");
-            let message = format!("{} is {old} old; the policy asks for {days}", label(&pin));
-            findings.push(Finding::new(&POLICY_AGE, subject(&pin), message));
+        let age = published(request, &pin).map(|moment| request.now - moment);
+        let is_old_enough = age.is_some_and(|age| age >= i64::from(days) * DAY);
+        match age {
+            _ if is_old_enough => {}
+            Some(age) if pin.ecosystem != Ecosystem::Apt => {
+                let old = count(usize::try_from(age.max(0) / DAY).unwrap_or(0), "day");
+                let message = format!("{} is {old} old; the policy asks for {days}", label(&pin));
+                findings.push(Finding::new(&POLICY_AGE, subject(&pin), message));
+            }
+            _ if is_taken_as_it_is(request, &pin.artifact.source) => {}
+            Some(_) => {
+                *unknown.entry((pin.ecosystem, "the archive that lists them is younger itself")).or_default() += 1
+            }
+            None => {
+                *unknown.entry((pin.ecosystem, "the lockfile does not say when they were published")).or_default() += 1
+            }
         }
     }
-    findings.extend(unknown.into_iter().map(|(ecosystem, number)| {
+    findings.extend(unknown.into_iter().map(|((ecosystem, why), number)| {
         let what = format!("the age of {} of {ecosystem} was not audited", count(number, "pin"));
-        let why = "the lockfile does not say when they were published".to_owned();
-        not_audited(format!("age {ecosystem}"), &what, &[why])
+        not_audited(format!("age {ecosystem}"), &what, &[why.to_owned()])
     }));
     findings
+}
+
+/// The latest moment at which a pin can have been published, as far as the lockfile says it: its own, or for Debian the
+/// Date of the signed archive that lists it.
+fn published(request: &PolicyRequest<'_>, pin: &PinView<'_>) -> Option<i64> {
+    let archives = request.lock.archives.iter().filter(|archive| archive.source == pin.artifact.source);
+    match pin.ecosystem {
+        Ecosystem::Apt => archives.map(|archive| archive.date).max(),
+        Ecosystem::Npm | Ecosystem::Pip => pin.published,
+    }
+}
+
+/// Whether the manifest takes from a source what is there today, with a reason and until a day (docs/commands/update.md).
+fn is_taken_as_it_is(request: &PolicyRequest<'_>, source: &SourceName) -> bool {
+    let holds = |waiver: &&crate::manifest::Waiver| waiver.rule == NO_TIMES && request.now < waiver.expires;
+    request.policy.waivers.iter().filter(holds).any(|waiver| waiver.subject == source.as_str())
 }
 
 fn check_scripts(lock: &Lockfile, allowed: &BTreeSet<PackageName>) -> Vec<Finding> {
@@ -136,44 +139,4 @@ fn check_scripts(lock: &Lockfile, allowed: &BTreeSet<PackageName>) -> Vec<Findin
         Finding { evidence, ..Finding::new(&POLICY_SCRIPT, subject(&pin.view()), message) }
     };
     with_scripts.map(finding).collect()
-}
-
-/// What vouched for a package before and does not any more.
-fn check_evidence(lock: &Lockfile, previous: &Lockfile) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let hashed = |lock: &Lockfile| -> BTreeMap<(PackageName, Platform), bool> {
-        let pins = lock.npm.iter().map(|pin| ((pin.name.clone(), pin.platform), pin.artifact.sha512.is_some()));
-        pins.fold(BTreeMap::new(), |mut all, (key, has)| {
-            all.entry(key).and_modify(|every| *every &= has).or_insert(has);
-            all
-        })
-    };
-    let now = hashed(lock);
-    for ((name, platform), had) in hashed(previous) {
-        if had && now.get(&(name.clone(), platform)) == Some(&false) {
-            let message = format!("npm:{name} has no integrity (sha512) of its registry any more");
-            findings.push(Finding::new(&POLICY_EVIDENCE, format!("npm:{name}"), message));
-        }
-    }
-    let keys = |lock: &Lockfile| -> BTreeMap<(String, String), BTreeSet<String>> {
-        let mut all: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-        for archive in &lock.archives {
-            let key = (archive.source.to_string(), archive.suite.clone());
-            all.entry(key).or_default().extend(archive.keys.iter().cloned());
-        }
-        all
-    };
-    let now = keys(lock);
-    for ((source, suite), before) in keys(previous) {
-        let used = lock.apt.iter().any(|pin| pin.artifact.source.as_str() == source && pin.suite == suite);
-        let after = now.get(&(source.clone(), suite.clone()));
-        let lost: Vec<&String> = before.iter().filter(|key| !after.is_some_and(|keys| keys.contains(*key))).collect();
-        if lost.is_empty() || (after.is_none() && !used) {
-            continue;
-        }
-        let message = format!("`{source}` {suite} is not signed by {} that signed it before", count(lost.len(), "key"));
-        let evidence = lost.iter().map(|key| format!("missing  {key}")).collect();
-        findings.push(Finding { evidence, ..Finding::new(&POLICY_EVIDENCE, format!("{source} {suite}"), message) });
-    }
-    findings
 }

@@ -13,6 +13,7 @@ use super::fs::FsError;
 pub struct Environment {
     variables: BTreeMap<String, String>,
     root: PathBuf,
+    program: Option<PathBuf>,
 }
 
 impl Environment {
@@ -27,13 +28,24 @@ impl Environment {
             .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, root: PathBuf::from("/") }
+        Self { variables, root: PathBuf::from("/"), program: None }
     }
 
     /// The same, but with the host's files (`/etc/apt` and the like) looked for below `root`.
     pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
         self.root = root.into();
         self
+    }
+
+    /// The same, but with another program than this process's own to be started as a helper.
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// The program to start as a helper: the running one, whatever has become of its file since.
+    pub fn program(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
     }
 
     /// A variable's value; an empty one counts as not set.
@@ -64,6 +76,11 @@ impl Environment {
     /// `$XDG_CACHE_HOME/oclock` or `~/.cache/oclock`.
     pub fn cache_directory(&self) -> Option<PathBuf> {
         self.xdg("XDG_CACHE_HOME", ".cache")
+    }
+
+    /// `$XDG_DATA_HOME/oclock` or `~/.local/share/oclock`.
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        self.xdg("XDG_DATA_HOME", ".local/share")
     }
 
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {

@@ -101,6 +101,17 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), FsError> {
     sync_directory(directory)
 }
 
+/// Adds to the end of a file in one write, and syncs it; a missing one is made.
+///
+/// # Errors
+/// When it cannot be opened or written; a part of `contents` may then be there.
+pub fn append(path: &Path, contents: &[u8]) -> Result<(), FsError> {
+    let fail = || FsError::new("write", path);
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(fail())?;
+    file.write_all(contents).map_err(fail())?;
+    file.sync_data().map_err(fail())
+}
+
 /// A file that appears whole or not at all: written beside its place, synced and renamed by [`commit`](Self::commit).
 #[derive(Debug)]
 pub struct NewFile {
@@ -185,6 +196,50 @@ impl NewDirectory {
 /// When one cannot be made.
 pub fn ensure_directory(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(FsError::new("create", path))
+}
+
+/// In which order a tree is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By name.
+    Forwards,
+    /// By name, the last one first.
+    Backwards,
+}
+
+/// Copies a tree of directories, files with their modes, and links; `to` is made.
+///
+/// # Errors
+/// When something cannot be read or written.
+pub fn copy_tree(from: &Path, to: &Path, order: Order) -> Result<(), FsError> {
+    ensure_directory(to)?;
+    let mut entries = sorted_entries(from)?;
+    if order == Order::Backwards {
+        entries.reverse();
+    }
+    for entry in entries {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().map_err(FsError::new("look at", &path))?;
+        if kind.is_dir() {
+            copy_tree(&path, &target, order)?;
+        } else if kind.is_symlink() {
+            link_to(&fs::read_link(&path).map_err(FsError::new("read", &path))?, &target)?;
+        } else {
+            fs::copy(&path, &target).map_err(FsError::new("copy", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file a second name; where the file system cannot, its bytes are copied.
+///
+/// # Errors
+/// When neither can be done.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), FsError> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => fs::copy(from, to).map(|_| ()).map_err(FsError::new("copy", from)),
+    }
 }
 
 /// Removes a directory and what is below it; a missing one is fine.
@@ -275,6 +330,17 @@ impl FileLock {
     /// When the file cannot be made or the file system has no locks.
     pub fn shared(path: &Path) -> Result<Self, FsError> {
         Self::acquire(path, FlockOperation::LockShared)
+    }
+
+    /// Takes the exclusive lock on `path`, which is made when missing; nothing when someone else holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the file system has no locks.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>, FsError> {
+        match Self::acquire(path, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {

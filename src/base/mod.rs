@@ -10,6 +10,7 @@ pub mod fs;
 pub mod http;
 pub mod process;
 pub mod progress;
+pub mod sandbox;
 pub mod tar;
 pub mod text;
 pub mod tree;

@@ -45,6 +45,24 @@ pub enum ProcessError {
         /// The last lines it wrote.
         tail: Vec<String>,
     },
+    /// It was ended, or could not go on, because it wanted more than it may have.
+    #[error("`{command}` wanted more than the {limit} that it may have")]
+    Exceeded {
+        /// The command line.
+        command: String,
+        /// What it may have: `2.0 GB of memory`, `2048 processes`.
+        limit: String,
+        /// The last lines it wrote.
+        tail: Vec<String>,
+    },
+    /// The room for it could not be made as it must be.
+    #[error("could not {what}: {why}")]
+    Refused {
+        /// What could not be done.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The user interrupted oclock.
     #[error("interrupted")]
     Interrupted,
@@ -60,7 +78,7 @@ impl Explain for ProcessError {
 
     fn evidence(&self) -> Vec<String> {
         match self {
-            Self::Failed { tail, .. } | Self::TimedOut { tail, .. } => tail.clone(),
+            Self::Failed { tail, .. } | Self::TimedOut { tail, .. } | Self::Exceeded { tail, .. } => tail.clone(),
             _ => Vec::new(),
         }
     }
@@ -324,6 +342,14 @@ impl Invocation {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The program that is running, to be run again.
+///
+/// # Errors
+/// When the system does not say where it is.
+pub fn own_program() -> Result<PathBuf, ProcessError> {
+    std::env::current_exe().map_err(|source| ProcessError::Start { program: "oclock".to_owned(), source })
 }
 
 /// The process groups under way, for [`end_all`].

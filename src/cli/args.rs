@@ -31,6 +31,9 @@ pub(super) struct GlobalArguments {
     /// The store of artifacts and layers
     #[arg(long, value_name = "DIR", env = "OCLOCK_STORE", hide_env_values = true, global = true)]
     pub store: Option<PathBuf>,
+    /// The first-seen ledger
+    #[arg(long, value_name = "FILE", env = "OCLOCK_LEDGER", hide_env_values = true, global = true)]
+    pub ledger: Option<PathBuf>,
     /// Never use the network
     #[arg(long, global = true)]
     pub offline: bool,
@@ -88,6 +91,8 @@ pub(super) enum Command {
     Diff(DiffArguments),
     /// Hold what the lockfile pins against the policy and against advisories
     Audit(AuditArguments),
+    /// Prove the lockfile: every hash, name and signature again, and on request the registries and the image
+    Verify(VerifyArguments),
     /// List what the lockfile pins
     List,
     /// Say why a pin is there: the chains from what is asked for down to it
@@ -113,7 +118,7 @@ impl Command {
     /// The formats in which its answer can be written.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
-            Self::Audit(_) | Self::Diff(DiffArguments { image: false, .. }) => {
+            Self::Audit(_) | Self::Verify(_) | Self::Diff(DiffArguments { image: false, .. }) => {
                 &[Format::Human, Format::Json, Format::Markdown, Format::Sarif]
             }
             Self::Diff(_)
@@ -251,14 +256,46 @@ pub(super) struct BuildArguments {
     /// Write the manifest digest to this file
     #[arg(long, value_name = "FILE")]
     pub digest_file: Option<PathBuf>,
+    /// Carry out only the first RUN steps: how `verify --rebuild` finds the step that something comes from
+    #[arg(long, value_name = "N", hide = true, requires = "no_load", conflicts_with = "record")]
+    pub steps: Option<usize>,
     /// Time limit for the engine, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub limit: u64,
+    /// Memory limit for each step in MiB, in the built-in engine; three quarters of the machine's when not given
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// Ask the registries too: do they still say these hashes; is anything yanked, deprecated or gone
+    #[arg(long)]
+    pub online: bool,
+    /// Let what is not in the store go unchecked; it is said, and does not make the answer no
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// The lockfile before, against which nothing may go back; what git has when not given
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
+    /// Build the image again from the artifacts alone, in varied surroundings, and compare
+    #[arg(long)]
+    pub rebuild: bool,
+    /// How often it is built again
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "rebuild")]
+    pub rounds: u32,
+    /// What is varied: all, none, or some of time,umask,hostname,directory,order,cores,engine,locale,timezone
+    #[arg(long, value_name = "LIST", default_value = "all", requires = "rebuild")]
+    pub vary: String,
+    /// Time limit for one round, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "rebuild")]
     pub limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum EngineName {
     Auto,
+    Native,
     Buildah,
     BuildahOci,
     BuildahChroot,

@@ -1,7 +1,5 @@
 //! `oclock audit`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Answer;
@@ -15,9 +13,9 @@ pub(super) struct AuditArguments {
     /// OSV data: a directory, a zip archive or a URL; may be repeated. The policy's `advisories` when not given
     #[arg(long, value_name = "PLACE")]
     advisories: Vec<String>,
-    /// Compare evidence with this lockfile
-    #[arg(long, value_name = "FILE")]
-    previous: Option<PathBuf>,
+    /// Compare evidence with this lockfile, a file or a git revision; HEAD when not given
+    #[arg(long, value_name = "OLD")]
+    previous: Option<String>,
     /// Ask the registries for signatures of npm and Python packages, and check them
     #[arg(long)]
     signatures: bool,

@@ -8,6 +8,7 @@ mod audit;
 mod diff;
 mod failure;
 mod update;
+mod verify;
 mod why;
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
@@ -30,15 +31,19 @@ use crate::base::fs::{FsError, write_atomically};
 use crate::base::http::HttpOptions;
 use crate::base::process::end_all;
 use crate::base::progress::{Progress, ProgressMode};
-use crate::engine::EngineChoice;
+use crate::base::sandbox::HELPER;
+use crate::engine::{self, EngineChoice};
 use crate::ops::{
     self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    WantDigest,
+    Steps, WantDigest,
 };
 use crate::report;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    if let Some(code) = run_helper() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let environment = Environment::of_process();
     start_log(&arguments.global);
@@ -51,6 +56,14 @@ pub fn main() -> ExitCode {
         },
         Err(error) => fail(&error, colour),
     }
+}
+
+/// The built-in engine starts this program again for what happens in its rooms: no command of the user's, so it is not
+/// among the arguments.
+fn run_helper() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    let is_helper = words.next()? == HELPER;
+    is_helper.then(|| engine::helper_main(&words.filter_map(|word| word.into_string().ok()).collect::<Vec<_>>()))
 }
 
 /// Writes to standard output. A reader that has seen enough (`oclock list | head`) is no failure.
@@ -119,6 +132,7 @@ fn run(arguments: &Arguments, environment: Environment) -> Result<Answer, OpsErr
         }
         Command::Sbom(sbom) => attest::run_sbom(&session, global.format, sbom),
         Command::Provenance(provenance) => attest::run_provenance(&session, global.format, provenance),
+        Command::Verify(verify) => verify::run(&session, global.format, verify),
         Command::Store(store) => run_store(&session, global.format, store),
     }
 }
@@ -153,7 +167,9 @@ fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Resul
         recording: if build.record { Recording::Write } else { Recording::Compare },
         reuse: if build.no_reuse { Reuse::Refused } else { Reuse::Allowed },
         digest: if wants_digest { WantDigest::Yes } else { WantDigest::IfNeeded },
+        steps: build.steps.map_or(Steps::All, Steps::First),
         limit: Duration::from_secs(build.limit),
+        memory: build.memory.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
     };
     if build.all_platforms {
         let outcome = ops::build_all(session, &options)?;
@@ -197,6 +213,7 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
     let options = SessionOptions {
         paths: Paths::new(Path::new("."), &global.manifest, &global.lockfile),
         store: global.store.clone(),
+        ledger: global.ledger.clone(),
         http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
     };
     Session::open(options, environment, Progress::new(progress_mode(global)))
@@ -205,6 +222,7 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
 fn engine_choice(name: EngineName) -> EngineChoice {
     match name {
         EngineName::Auto => EngineChoice::Auto,
+        EngineName::Native => EngineChoice::Native,
         EngineName::Buildah => EngineChoice::Buildah,
         EngineName::BuildahOci => EngineChoice::BuildahOci,
         EngineName::BuildahChroot => EngineChoice::BuildahChroot,

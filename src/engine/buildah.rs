@@ -291,9 +291,9 @@ impl<'a> Workshop<'a> {
                     let made = self.make_directory(&parent)?.run();
                     made.map_err(Self::failed("make a directory"))?;
                 }
-                (self.copy(copy), describe_copy(copy))
+                (self.copy(copy), copy.describe())
             }
-            Instruction::Run(command) => (self.run(command), describe_run(command)),
+            Instruction::Run(command) => (self.run(command), command.describe_run()),
             Instruction::WorkingDirectory(path) => {
                 self.directory.clone_from(path);
                 (self.make_directory(path)?, format!("WORKDIR {path}"))
@@ -385,18 +385,4 @@ fn first_words(error: &ProcessError) -> String {
         Some(line) => line.trim().to_owned(),
         None => error.to_string(),
     }
-}
-
-fn describe_copy(copy: &CopyStep) -> String {
-    let name = if copy.unpacks { "ADD" } else { "COPY" };
-    format!("{name} {} {}", copy.sources.join(" "), copy.destination)
-}
-
-fn describe_run(command: &CommandForm) -> String {
-    let line = match command {
-        CommandForm::Exec(words) => words.join(" "),
-        CommandForm::Shell(line) => line.clone(),
-    };
-    let short: String = crate::base::text::sanitize(&line).chars().take(100).collect();
-    format!("RUN {short}")
 }

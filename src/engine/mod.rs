@@ -5,9 +5,11 @@ mod buildah;
 pub mod containerfile;
 mod docker;
 mod foreign;
+mod native;
 mod saved;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::base::environment::Environment;
@@ -24,9 +26,11 @@ pub use foreign::ensure_runs;
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// buildah when it can be used, else docker.
+    /// The first that can be used of native, buildah and docker.
     #[default]
     Auto,
+    /// The built-in one.
+    Native,
     /// buildah with an OCI runtime, or without one where none works.
     Buildah,
     /// buildah with runc or crun.
@@ -43,8 +47,9 @@ pub enum EngineChoice {
 
 impl EngineChoice {
     /// Every choice by its name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("auto", Self::Auto),
+        ("native", Self::Native),
         ("buildah", Self::Buildah),
         ("buildah:oci", Self::BuildahOci),
         ("buildah:chroot", Self::BuildahChroot),
@@ -75,6 +80,9 @@ pub struct BuildRequest<'a> {
     pub scratch: &'a Path,
     /// The longest that one step may take.
     pub limit: Duration,
+    /// Bytes of memory that all processes of one step may have together; most of the machine's when not given. Only the
+    /// built-in engine keeps it.
+    pub memory: Option<u64>,
 }
 
 /// Takes each line that an engine says, as it comes.
@@ -120,9 +128,9 @@ impl BuiltRoot {
     }
 }
 
-/// A program that executes Containerfiles and keeps images.
+/// What executes Containerfiles and, for most, keeps images.
 pub trait Engine: std::fmt::Debug + Send + Sync {
-    /// `buildah` or `docker`.
+    /// `native`, `buildah` or `docker`.
     fn name(&self) -> &str;
 
     /// Its version.
@@ -136,6 +144,11 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the Containerfile cannot be used, a step fails or takes too long, or the engine itself fails.
     fn build(&self, request: &BuildRequest<'_>, on_line: OnLine<'_>) -> Result<BuiltRoot, EngineError>;
+
+    /// Whether it has a place where the user's images are.
+    fn keeps_images(&self) -> bool {
+        true
+    }
 
     /// Takes an image from a docker archive into the user's images and gives it these tags.
     ///
@@ -168,6 +181,14 @@ pub enum EngineError {
     /// No engine can be used.
     #[error("no container engine can be used")]
     NoneUsable {
+        /// What was tried and why each cannot be used.
+        tried: Vec<Unusable>,
+    },
+    /// Names were asked for, and nothing here keeps images.
+    #[error("no engine here can hold an image named `{name}`")]
+    NoKeeper {
+        /// The names.
+        name: String,
         /// What was tried and why each cannot be used.
         tried: Vec<Unusable>,
     },
@@ -212,6 +233,22 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// An instruction has a form that this engine does not carry out.
+    #[error("{what} cannot be done by the engine `{engine}`")]
+    Instruction {
+        /// The engine.
+        engine: &'static str,
+        /// The instruction and what of it.
+        what: String,
+        /// Engines that can.
+        other: &'static str,
+    },
+    /// Only engines with images of their own take one.
+    #[error("the engine `{engine}` keeps no images")]
+    KeepsNoImages {
+        /// The engine.
+        engine: &'static str,
+    },
     /// Its steps are programs of another architecture.
     #[error("an image for `{platform}` cannot be built on this {machine} machine")]
     Foreign {
@@ -231,9 +268,13 @@ impl Explain for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Containerfile(error) => error.kind(),
-            Self::NotScratch { .. } => Kind::Asked,
+            Self::NotScratch { .. } | Self::Instruction { .. } => Kind::Asked,
             Self::Step { source, .. } | Self::Failed { source, .. } => source.kind(),
-            Self::NoneUsable { .. } | Self::Answer { .. } | Self::Foreign { .. } => Kind::Unable,
+            Self::NoneUsable { .. }
+            | Self::NoKeeper { .. }
+            | Self::Answer { .. }
+            | Self::KeepsNoImages { .. }
+            | Self::Foreign { .. } => Kind::Unable,
             Self::Fs(error) => error.kind(),
         }
     }
@@ -247,7 +288,7 @@ impl Explain for EngineError {
 
     fn evidence(&self) -> Vec<String> {
         match self {
-            Self::NoneUsable { tried } => {
+            Self::NoneUsable { tried } | Self::NoKeeper { tried, .. } => {
                 let width = tried.iter().map(|one| one.engine.len()).max().unwrap_or(0);
                 tried.iter().map(|one| format!("{:>width$}  {}", one.engine, one.why)).collect()
             }
@@ -268,9 +309,13 @@ impl Explain for EngineError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::NoKeeper { .. } => {
+                vec!["write the image out under that name instead: `--output docker-archive:FILE`".into()]
+            }
             Self::NoneUsable { .. } => {
                 vec!["install buildah and runc (`apt-get install buildah runc`), or start the docker daemon".into()]
             }
+            Self::Instruction { other, .. } => vec![format!("use another engine (`--engine`): {other}")],
             Self::Foreign { platform, .. } => vec![format!(
                 "build on a machine of that architecture, or register one (`apt-get install qemu-user-static`) that runs {} programs",
                 platform.architecture.machine()
@@ -287,17 +332,37 @@ impl Explain for EngineError {
 /// # Errors
 /// When none can: names what was tried and why each is unusable.
 pub fn find(choice: EngineChoice, environment: &Environment) -> Result<Box<dyn Engine>, EngineError> {
-    use EngineChoice as Choice;
     let mut tried = Vec::new();
+    if matches!(choice, EngineChoice::Auto | EngineChoice::Native) {
+        match native::Native::find(environment) {
+            Ok(engine) => return Ok(Box::new(engine)),
+            Err(why) => tried.push(why),
+        }
+    }
+    find_program(choice, environment, &mut tried).ok_or(EngineError::NoneUsable { tried })
+}
+
+/// Finds the engine that holds the user's images: the chosen one, or buildah or docker beside the built-in one.
+///
+/// # Errors
+/// When none can be used: names what was tried and why.
+pub fn find_keeper(choice: EngineChoice, environment: &Environment) -> Result<Box<dyn Engine>, EngineError> {
+    let choice = if choice == EngineChoice::Native { EngineChoice::Auto } else { choice };
+    let mut tried = Vec::new();
+    find_program(choice, environment, &mut tried).ok_or(EngineError::NoneUsable { tried })
+}
+
+fn find_program(choice: EngineChoice, environment: &Environment, tried: &mut Vec<Unusable>) -> Option<Box<dyn Engine>> {
+    use EngineChoice as Choice;
     let isolation = match choice {
         Choice::Auto | Choice::Buildah => Some(buildah::Wanted::Any),
         Choice::BuildahOci => Some(buildah::Wanted::Oci),
         Choice::BuildahChroot => Some(buildah::Wanted::Chroot),
-        Choice::Docker | Choice::DockerClassic | Choice::DockerBuildkit => None,
+        Choice::Native | Choice::Docker | Choice::DockerClassic | Choice::DockerBuildkit => None,
     };
     if let Some(wanted) = isolation {
         match buildah::Buildah::find(wanted, environment) {
-            Ok(engine) => return Ok(Box::new(engine)),
+            Ok(engine) => return Some(Box::new(engine)),
             Err(why) => tried.push(why),
         }
     }
@@ -305,20 +370,39 @@ pub fn find(choice: EngineChoice, environment: &Environment) -> Result<Box<dyn E
         Choice::Auto | Choice::Docker => Some(docker::Wanted::Any),
         Choice::DockerClassic => Some(docker::Wanted::Classic),
         Choice::DockerBuildkit => Some(docker::Wanted::Buildkit),
-        Choice::Buildah | Choice::BuildahOci | Choice::BuildahChroot => None,
+        Choice::Native | Choice::Buildah | Choice::BuildahOci | Choice::BuildahChroot => None,
     };
     if let Some(wanted) = builder {
         match docker::Docker::find(wanted, environment) {
-            Ok(engine) => return Ok(Box::new(engine)),
+            Ok(engine) => return Some(Box::new(engine)),
             Err(whys) => tried.extend(whys),
         }
     }
-    Err(EngineError::NoneUsable { tried })
+    None
+}
+
+/// Removes a scratch directory that a build left because it was ended, whoever its files belong to.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_leftover(directory: &Path, environment: &Environment) -> Result<(), EngineError> {
+    native::remove_leftover(directory, environment)
+}
+
+/// What the hidden command [`sandbox::HELPER`](crate::base::sandbox::HELPER) of the program does; `arguments` are those
+/// after it.
+pub fn helper_main(arguments: &[String]) -> ExitCode {
+    let (stage, rest) = match arguments.split_first() {
+        Some((stage, rest)) => (Some(stage.as_str()), rest),
+        None => (None, &[][..]),
+    };
+    crate::base::sandbox::helper_main(stage, rest, native::run_task)
 }
 
 /// What each engine is, for people: its name, and its version or why it cannot be used.
 pub fn survey(environment: &Environment) -> Vec<(String, String)> {
-    let choices = [("buildah", EngineChoice::Buildah), ("docker", EngineChoice::Docker)];
+    let choices =
+        [("native", EngineChoice::Native), ("buildah", EngineChoice::Buildah), ("docker", EngineChoice::Docker)];
     let look = |(name, choice): (&str, EngineChoice)| {
         let found = match find(choice, environment) {
             Ok(engine) => format!("{} ({})", engine.version(), engine.flavour()),
@@ -347,7 +431,7 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let path = empty.path().as_os_str().to_owned();
         let environment = Environment::from_variables([("PATH".into(), path)]);
-        let error = find(EngineChoice::Auto, &environment).unwrap_err();
+        let error = find_keeper(EngineChoice::Auto, &environment).unwrap_err();
         assert_eq!(error.kind(), Kind::Unable);
         let evidence = error.evidence();
         assert_eq!(evidence.len(), 2, "{evidence:?}");

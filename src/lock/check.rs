@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Ecosystem, Platform, check_image_path};
+use crate::model::{Ecosystem, PackageName, Platform, SourceName, check_image_path};
 
+use super::form::{are_archive_paths, is_deb_path, is_npm_path, wheel_flaw};
 use super::model::*;
 use super::read::{parse_architecture, parse_key, parse_requirer, parse_word, script_names};
 
@@ -43,6 +44,38 @@ pub(super) fn check_whole(lock: &Lockfile) -> Result<(), Complaint> {
     }
     for (subject, pin) in subjects(lock) {
         check_pin(lock, pin).map_err(|reason| (subject, reason))?;
+    }
+    check_sources(lock)
+}
+
+/// A source speaks one protocol, a package comes from one source, and one file has one digest.
+fn check_sources(lock: &Lockfile) -> Result<(), Complaint> {
+    let mut kinds: BTreeMap<&SourceName, &str> = BTreeMap::new();
+    if let BasePin::Image { source, .. } = &lock.base {
+        kinds.insert(source, "base");
+    }
+    kinds.extend(lock.archives.iter().map(|archive| (&archive.source, Ecosystem::Apt.as_str())));
+    let mut homes: BTreeMap<(Ecosystem, &PackageName), &SourceName> = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    let mut sizes = BTreeMap::new();
+    for (subject, pin) in subjects(lock) {
+        let (artifact, source) = (pin.artifact, &pin.artifact.source);
+        let other = *kinds.entry(source).or_insert(pin.ecosystem.as_str());
+        let home = *homes.entry((pin.ecosystem, pin.name)).or_insert(source);
+        let file = *files.entry((source, &artifact.path)).or_insert((artifact.sha256, artifact.sha512));
+        let size = *sizes.entry(artifact.sha256).or_insert(artifact.size);
+        let holds = || {
+            require(other == pin.ecosystem.as_str(), || {
+                format!("`{source}` has {other} packages here, and {} is one of {}", pin.name, pin.ecosystem)
+            })?;
+            // A Debian package may come from another archive on each platform; the signed chain says which.
+            require(pin.ecosystem == Ecosystem::Apt || home == source, || {
+                format!("{} comes from `{home}` and from `{source}`", pin.name)
+            })?;
+            require(file == (artifact.sha256, artifact.sha512), || format!("{} has two digests", artifact.path))?;
+            require(size == artifact.size, || format!("sha256:{} has two sizes", artifact.sha256.short()))
+        };
+        holds().map_err(|reason: String| (subject, reason))?;
     }
     Ok(())
 }
@@ -90,7 +123,8 @@ fn check_archive(pin: &ArchivePin) -> Result<(), String> {
     })?;
     require(artifacts.all(|artifact| artifact.sha512.is_none() && is_size(artifact.size)), || {
         "an index has a field that it cannot have".into()
-    })
+    })?;
+    require(are_archive_paths(pin), || format!("a path of {} is not the one that archives have", pin.suite))
 }
 
 fn check_apt(lock: &Lockfile) -> Result<(), Complaint> {
@@ -108,7 +142,10 @@ fn check_apt(lock: &Lockfile) -> Result<(), Complaint> {
                     pin.name, pin.suite, pin.artifact.source
                 )
             })?;
-            require(pin.artifact.sha512.is_none(), || "a Debian package has no sha512 here".into())
+            require(pin.artifact.sha512.is_none(), || "a Debian package has no sha512 here".into())?;
+            require(is_deb_path(pin), || {
+                format!("the file of {} {} is not called `name_version_architecture.deb`", pin.name, pin.version)
+            })
         };
         holds().map_err(|reason: String| (Subject::Apt(index), reason))?;
     }
@@ -130,6 +167,9 @@ fn check_npm(lock: &Lockfile) -> Result<(), Complaint> {
             }
             require(pin.scripts.keys().all(|name| scripts.contains(name.as_str())), || {
                 "a script has a name that npm does not run".into()
+            })?;
+            require(is_npm_path(&pin.name, &pin.version, &pin.artifact.path), || {
+                format!("the path of {} {} is not `name/-/name-version.tgz`", pin.name, pin.version)
             })
         };
         holds().map_err(|reason: String| (Subject::Npm(index), reason))?;
@@ -139,10 +179,9 @@ fn check_npm(lock: &Lockfile) -> Result<(), Complaint> {
 
 fn check_pip(pin: &PipPin) -> Result<(), String> {
     parse_word(&pin.tags).map_err(|error| error.to_string())?;
-    let path = pin.artifact.path.as_str();
-    require(path.split('/').count() == 2 && path.starts_with(&format!("{}/", pin.name)), || {
-        format!("the path of {} is not `{}/` and a file name", pin.name, pin.name)
-    })?;
+    if let Some(flaw) = wheel_flaw(pin) {
+        return Err(flaw);
+    }
     require(pin.artifact.sha512.is_none(), || "a wheel has no sha512 here".into())
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{
-    Artifact, ArtifactPath, Ecosystem, ImageReference, PackageName, PackageVersion, Platform, Sha256, SourceName,
-};
+use crate::model::{Artifact, Ecosystem, ImageReference, PackageName, PackageVersion, Platform, Sha256, SourceName};
 
 /// The format this program reads and writes. A change of bytes for the same lockfile raises it.
 pub const FORMAT_VERSION: u32 = 1;
@@ -266,11 +264,3 @@ view!(PipPin, Pip, |pin: &PipPin| pin.published);
 pub const MANIFEST: &str = "manifest";
 /// The name under which the essential set stands in `required-by`.
 pub const ESSENTIAL: &str = "essential";
-
-/// The path of a project's wheel in its source: `project/filename`.
-///
-/// # Errors
-/// When the file name has a character that a path may not have.
-pub fn wheel_path(project: &PackageName, file_name: &str) -> Result<ArtifactPath, crate::model::ValueError> {
-    ArtifactPath::parse(&format!("{project}/{file_name}"))
-}

@@ -73,7 +73,7 @@ pub(super) fn pip_pin(package: &str, at: &str, required_by: &[&str]) -> PipPin {
         platform: Platform::LINUX_AMD64,
         tags: "py3-none-any".into(),
         published: Some(1_793_000_000),
-        artifact: artifact("pypi", &format!("{package}/{package}-{at}-py3-none-any.whl")),
+        artifact: artifact("pypi", &format!("{package}/{}-{at}-py3-none-any.whl", package.replace('-', "_"))),
         required_by: texts(required_by),
     }
 }
@@ -150,9 +150,11 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
         Just(vec![Architecture::Amd64, Architecture::Arm64]),
     ];
     let names = || btree_set("[a-z][a-z0-9.+-]{0,11}", 0..6);
+    let projects = btree_set("[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5}){0,2}", 0..6);
     let versions = vec("[0-9][a-zA-Z0-9.+~:-]{0,8}", 1..4);
-    (platforms, names(), names(), names(), versions, any::<u64>(), 0..253_402_300_799i64).prop_map(
-        |(architectures, apt, npm, pip, versions, seed, epoch)| {
+    let releases = vec("[1-9][0-9]{0,2}\\.[1-9][0-9]{0,2}(rc[1-9])?", 1..4);
+    (platforms, names(), names(), projects, versions, releases, any::<u64>(), 0..253_402_300_799i64).prop_map(
+        |(architectures, apt, npm, pip, versions, releases, seed, epoch)| {
             let platforms: Vec<_> = architectures.into_iter().map(|architecture| Platform { architecture }).collect();
             let mut lock = Lockfile { epoch, platforms: platforms.clone(), ..lock() };
             lock.fingerprints.apt = Sha256::of(seed.to_be_bytes());
@@ -176,7 +178,7 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
                 .iter()
                 .map(|(platform, index, text)| PipPin {
                     platform: *platform,
-                    ..pip_pin(text, at(*index), &["manifest"])
+                    ..pip_pin(text, &releases[*index % releases.len()], &["manifest"])
                 })
                 .collect();
             if seed.is_multiple_of(3) {
@@ -196,7 +198,13 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
 
 fn any_apt(platform: Platform, index: usize, text: &str, at: &str) -> AptPin {
     let architecture = if index.is_multiple_of(2) { "all" } else { platform.architecture.as_str() };
-    AptPin { platform, architecture: architecture.into(), ..apt_pin(text, at, &["essential", "manifest"]) }
+    let path = format!("pool/main/{text}_{at}_{architecture}.deb");
+    AptPin {
+        platform,
+        architecture: architecture.into(),
+        artifact: artifact("debian", &path),
+        ..apt_pin(text, at, &["essential", "manifest"])
+    }
 }
 
 fn any_npm(platform: Platform, index: usize, text: &str, at: &str) -> NpmPin {

@@ -53,6 +53,18 @@ pub enum Finding {
         /// The pin.
         pin: PinName,
     },
+    /// A package is laid into a directory that is none of those that the manifest asks for.
+    Misplaced {
+        /// The pin.
+        pin: PinName,
+        /// The directory.
+        directory: String,
+    },
+    /// The manifest asks for a package, and its pin does not say so.
+    Unclaimed {
+        /// The pin.
+        pin: PinName,
+    },
     /// A package is pinned that the manifest leaves out by name.
     Omitted {
         /// The pin.
@@ -116,6 +128,12 @@ impl fmt::Display for Drift {
             Finding::Unpinned { name, .. } => write!(formatter, "the lockfile has no pin for {name}"),
             Finding::Unasked { pin } => write!(formatter, "the lockfile pins {pin}, which is no longer asked for"),
             Finding::Orphan { pin } => write!(formatter, "the lockfile pins {pin}, which nothing in it requires"),
+            Finding::Misplaced { pin, directory } => {
+                write!(formatter, "the lockfile lays {pin} into {directory}, which is not asked for")
+            }
+            Finding::Unclaimed { pin } => {
+                write!(formatter, "the lockfile pins {pin} and does not say that it is asked for")
+            }
             Finding::Omitted { pin } => write!(formatter, "the lockfile pins {pin}, which is left out here"),
             Finding::OtherSource { pin, locked, bound } => {
                 write!(formatter, "the lockfile has {pin} from `{locked}`, and it is bound to `{bound}`")
@@ -149,6 +167,8 @@ impl Drift {
             Finding::Base { .. } => Some("base".to_owned()),
             Finding::Unasked { .. }
             | Finding::Orphan { .. }
+            | Finding::Misplaced { .. }
+            | Finding::Unclaimed { .. }
             | Finding::Omitted { .. }
             | Finding::NoPlatform(_)
             | Finding::ExtraPlatform(_)
@@ -221,7 +241,10 @@ impl Drifts {
         if let Some(locked) = other_base(&image.base, &lock.base) {
             self.add(Place::Key("image.base"), None, Finding::Base { locked });
         }
-        if image.epoch.is_some_and(|epoch| epoch != lock.epoch) {
+        // Without one of its own, an image of packages alone is as old as its newest archive.
+        let newest = lock.archives.iter().map(|archive| archive.date).max();
+        let newest = newest.filter(|_| matches!(lock.base, BasePin::Debian { .. }));
+        if image.epoch.or(newest).is_some_and(|epoch| epoch != lock.epoch) {
             self.add(Place::Key("image.epoch"), None, Finding::Epoch { locked: lock.epoch });
         }
     }
@@ -243,6 +266,8 @@ impl Drifts {
                     };
                     if !requirement.accepts(&pin.version) || !suite_fits {
                         self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() });
+                    } else {
+                        self.claimed(place, pin.view());
                     }
                 }
                 None => unpinned.push((place, requirement.name.clone())),
@@ -278,7 +303,7 @@ impl Drifts {
                 (Ok(requirement), Some(pin)) if requirement.package != pin.name => {
                     self.add(place, Some(platform), Finding::OtherPackage { pin: pin.view().into() });
                 }
-                (Ok(requirement), Some(pin)) if requirement.accepts(&pin.version) => {}
+                (Ok(requirement), Some(pin)) if requirement.accepts(&pin.version) => self.claimed(place, pin.view()),
                 (_, Some(pin)) => self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() }),
                 (requirement, None) => {
                     let name = requirement.map(|asked| asked.package).or_else(|_| PackageName::parse(name));
@@ -289,6 +314,13 @@ impl Drifts {
                 }
             }
             tops.insert(top);
+        }
+        let roots: BTreeSet<String> = npm_requirements(manifest).map(|(_, directory, ..)| directory).collect();
+        for pin in &pins {
+            for place in pin.places.iter().filter(|place| !roots.iter().any(|root| is_laid_below(place, root))) {
+                let finding = Finding::Misplaced { pin: pin.view().into(), directory: place.clone() };
+                self.add(Place::Key("npm"), Some(platform), finding);
+            }
         }
         for pin in pins {
             let asked = pin.places.iter().any(|place| tops.contains(place));
@@ -321,6 +353,7 @@ impl Drifts {
                         self.add(place, Some(platform), finding);
                     }
                 }
+                Some(pin) if !excused => self.claimed(place, pin.view()),
                 Some(_) | None => {}
             }
             asked.insert(requirement.name.to_string());
@@ -339,6 +372,13 @@ impl Drifts {
             if pin.required_by.iter().any(|by| by == MANIFEST) && !asked.contains(pin.name.as_str()) {
                 self.add(Place::Key("pip"), Some(platform), Finding::Unasked { pin: pin.view().into() });
             }
+        }
+    }
+
+    /// A pin that answers a requirement says that it does.
+    fn claimed(&mut self, place: Place, pin: PinView<'_>) {
+        if !pin.required_by.iter().any(|by| by == MANIFEST) {
+            self.add(place, Some(pin.platform), Finding::Unclaimed { pin: pin.into() });
         }
     }
 
@@ -404,6 +444,12 @@ pub(super) fn npm_requirements(manifest: &Manifest) -> impl Iterator<Item = (Pla
         })
     });
     global.chain(projects)
+}
+
+/// Whether a place is one that Node looks at from a `node_modules` directory: `root/name(/node_modules/name)*`.
+fn is_laid_below(place: &str, root: &str) -> bool {
+    let Some(below) = place.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else { return false };
+    below.split("/node_modules/").all(|name| PackageName::parse(name).is_ok() && name != "node_modules")
 }
 
 fn is_conditional(requirement: &PipRequirement) -> bool {

@@ -1,24 +1,24 @@
 //! `oclock audit`: what the lockfile pins, against the policy and against what others know.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use super::audit_inputs::{check_evidence, licences, secrets};
 use super::error::OpsError;
 use super::session::Session;
 use super::what::{What, pins_named};
 use crate::audit::advisory::{
     ADVISORY, AdvisoryRequest, DataPlace, EcosystemState, PinState, Unfixed, judge, open_data,
 };
+use crate::audit::secrets::secret_rules;
 use crate::audit::{
-    CHALLENGE_DIFFERS, Challenged, Finding, Level, NOT_AUDITED, PolicyRequest, Rule, SIGNATURE_BAD, SIGNATURE_RULES,
-    Signed, Waived, apply_waivers, check_challenge, check_policy, check_signatures, fetch_challenge, fetch_signatures,
-    policy_rules,
+    CHALLENGE_DIFFERS, Challenged, EVIDENCE_LOST, Finding, Level, NOT_AUDITED, POLICY_LICENCE, PolicyRequest, Rule,
+    SIGNATURE_BAD, SIGNATURE_RULES, Signed, UNUSED_WAIVER, Waived, apply_waivers, check_challenge, check_licences,
+    check_policy, check_signatures, fetch_challenge, fetch_signatures, policy_rules,
 };
 use crate::base::clock;
-use crate::base::fs::read_text;
 use crate::base::text::count;
-use crate::lock::{Lockfile, PinView, parse_lockfile};
-use crate::manifest::{PolicySection, UnfixedAdvisories, Waiver};
+use crate::lock::{Lockfile, PinView};
+use crate::manifest::{Manifest, ManifestFile, PolicySection, UnfixedAdvisories, Waiver};
 use crate::model::{Artifact, Ecosystem};
 
 /// How old the newest advisory may be when the policy does not say it, in days.
@@ -29,8 +29,8 @@ const MAX_AGE_DAYS: u32 = 30;
 pub struct AuditOptions {
     /// Places of advisories, instead of the policy's.
     pub advisories: Vec<String>,
-    /// The lockfile before, to compare evidence with.
-    pub previous: Option<PathBuf>,
+    /// The lockfile before, to compare evidence with: a file or a git revision; `HEAD` when not given.
+    pub previous: Option<String>,
     /// Whether the registries are asked for signatures.
     pub signatures: Signatures,
     /// Whether other sources are asked for the same bytes.
@@ -122,10 +122,7 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
     let (manifest, lock, now) = (&file.manifest, session.lock()?, clock::now());
     let challenged = challenged_pins(&lock, &options.challenge)?;
     let mut rules: Vec<&'static Rule> = vec![&NOT_AUDITED, &ADVISORY];
-    rules.extend(policy_rules(&manifest.policy));
-    let previous = previous(session, options)?;
-    let previous = previous.as_ref().map_err(String::as_str);
-    let mut findings = check_policy(&PolicyRequest { policy: &manifest.policy, lock: &lock, previous, now });
+    let mut findings = check_against_policy(session, manifest, &lock, now, &mut rules)?;
     let judged = judge_advisories(session, options, &manifest.policy, &lock, now)?;
     findings.extend(judged.findings);
     let mut outcome = AuditOutcome {
@@ -153,8 +150,12 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         findings.extend(check_challenge(&outcome.challenged));
         rules.push(&CHALLENGE_DIFFERS);
     }
+    // A gap of these is judged with all other gaps.
+    let (shared, shared_rules) = check_shared(session, options, &file, &lock, now)?;
+    findings.extend(shared);
     let waivers = by_own_names(&manifest.policy.waivers, &judged.synonyms);
     apply_waivers(&mut findings, &Waived { waivers: &waivers, rules: &rules, manifest: &file.file, now });
+    rules.extend(shared_rules);
     if options.not_audited == NotAudited::Allowed {
         allow_gaps(&mut findings);
     }
@@ -197,13 +198,46 @@ fn judge_advisories(
     Ok(judge(&request)?)
 }
 
-/// The lockfile before, or why there is none.
-fn previous(session: &Session, options: &AuditOptions) -> Result<Result<Lockfile, String>, OpsError> {
-    let Some(path) = &options.previous else {
-        return Ok(Err("no lockfile to compare with is named (`--previous FILE`)".to_owned()));
-    };
-    let path = session.paths.directory.join(path);
-    Ok(Ok(parse_lockfile(&read_text(&path)?, &path.display().to_string())?))
+/// What goes against `[policy]`; notes which rules that took.
+fn check_against_policy(
+    session: &Session,
+    manifest: &Manifest,
+    lock: &Lockfile,
+    now: i64,
+    rules: &mut Vec<&'static Rule>,
+) -> Result<Vec<Finding>, OpsError> {
+    let policy = &manifest.policy;
+    rules.extend(policy_rules(policy));
+    let mut findings = check_policy(&PolicyRequest { policy, lock, now });
+    if let Some(terms) = &policy.licences {
+        match licences(session, lock)? {
+            Ok(packages) => findings.extend(check_licences(terms, &packages)),
+            Err(gap) => findings.push(gap),
+        }
+        rules.push(&POLICY_LICENCE);
+    }
+    Ok(findings)
+}
+
+/// Lost evidence and secrets of the project, judged by their waivers. One that excuses nothing here may do so elsewhere: in
+/// `diff` with another lockfile, or in the image that `build` makes.
+fn check_shared(
+    session: &Session,
+    options: &AuditOptions,
+    file: &ManifestFile,
+    lock: &Lockfile,
+    now: i64,
+) -> Result<(Vec<Finding>, Vec<&'static Rule>), OpsError> {
+    let mut findings = secrets(session, &file.manifest, lock)?;
+    let mut rules = secret_rules();
+    if file.manifest.policy.keep_evidence {
+        findings.extend(check_evidence(session, lock, options.previous.as_deref())?);
+        rules.push(&EVIDENCE_LOST);
+    }
+    let waivers = &file.manifest.policy.waivers;
+    apply_waivers(&mut findings, &Waived { waivers, rules: &rules, manifest: &file.file, now });
+    findings.retain(|finding| finding.rule != &UNUSED_WAIVER);
+    Ok((findings, rules))
 }
 
 /// The pins to challenge, each file once.

@@ -13,7 +13,7 @@ use crate::assemble::{AssembleError, BaseConfig, BaseImage, Context, ContextRequ
 use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
 use crate::base::progress::Progress;
-use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice};
+use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError};
 use crate::image::{self, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
@@ -94,8 +94,21 @@ pub struct BuildOptions {
     pub reuse: Reuse,
     /// Whether the manifest digest is wanted although nothing is written out.
     pub digest: WantDigest,
+    /// How many of the RUN steps are carried out; for finding out what a step makes.
+    pub steps: Steps,
     /// Time limit for the engine.
     pub limit: Duration,
+    /// Bytes of memory that a step may have in the built-in engine.
+    pub memory: Option<u64>,
+}
+
+/// How many of the RUN steps are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// All of them.
+    All,
+    /// The first ones.
+    First(usize),
 }
 
 /// Whether the manifest digest, which needs compression, is worked out.
@@ -144,7 +157,7 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
 }
 
 /// The rules that a lock was made for must be this program's: others would give another image.
-fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
+pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
     let own = image::rules_digest();
     if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
         return Ok(());
@@ -185,7 +198,11 @@ impl Prepared {
 /// # Errors
 /// When artifacts are missing, no engine is usable, a step fails, or another image comes out than recorded.
 pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, OpsError> {
-    let prepared = prepare(session, options.platform)?;
+    let mut prepared = prepare(session, options.platform)?;
+    if let Steps::First(number) = options.steps {
+        prepared.rendered.text = engine::containerfile::with_run_steps(&prepared.rendered.text, number)
+            .map_err(crate::engine::EngineError::from)?;
+    }
     let base = base_config(session, &prepared.manifest, &prepared.lock, prepared.platform)?;
     let config = match &base {
         Some(base) => image::config_on(&prepared.rendered.text, image::inherited_config(&base.runtime)?)?,
@@ -195,8 +212,17 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
     check_files(expected, &context)?;
-    let mut builder =
-        Builder { session, options, prepared: &prepared, base, config: &config, context: &context, engine: None };
+    let mut builder = Builder {
+        session,
+        options,
+        prepared: &prepared,
+        base,
+        config: &config,
+        context: &context,
+        engine: None,
+        keeper: None,
+    };
+    builder.check_names()?;
     let image = builder.image()?;
     refuse_in_image(session, &prepared, &context, &secrets, &image)?;
     check_image(session, expected, &image)?;
@@ -219,7 +245,10 @@ struct Builder<'a> {
     base: Option<BaseConfig>,
     config: &'a ImageConfig,
     context: &'a Context,
+    /// What ran the steps.
     engine: Option<Box<dyn Engine>>,
+    /// What holds the image, where that is another one.
+    keeper: Option<Box<dyn Engine>>,
 }
 
 /// How many differing paths an error names.
@@ -269,7 +298,12 @@ impl Builder<'_> {
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");
         self.context.stage(&staged, &self.session.store)?;
-        let request = BuildRequest { context: &staged, scratch: scratch.path(), limit: self.options.limit };
+        let request = BuildRequest {
+            context: &staged,
+            scratch: scratch.path(),
+            limit: self.options.limit,
+            memory: self.options.memory,
+        };
         let phase = self.session.progress.spinner(&format!("building with {}", engine.name()));
         let progress = self.session.progress.clone();
         let root = engine.build(&request, &mut |line| tracing::debug!("{line}"))?;
@@ -354,22 +388,53 @@ impl Builder<'_> {
         }
     }
 
+    /// Names that were asked for must have a place: found out before anything is built.
+    fn check_names(&mut self) -> Result<(), OpsError> {
+        let Loading::Tags(names) = &self.options.loading else { return Ok(()) };
+        match engine::find_keeper(self.options.engine, &self.session.environment) {
+            Ok(keeper) => self.keeper = Some(keeper),
+            Err(EngineError::NoneUsable { tried }) => {
+                return Err(EngineError::NoKeeper { name: names.join("`, `"), tried }.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// The engine that holds the user's images; none where only the built-in one is to be had.
+    fn find_keeper(&self) -> Result<Option<Box<dyn Engine>>, OpsError> {
+        match engine::find_keeper(self.options.engine, &self.session.environment) {
+            Ok(keeper) => Ok(Some(keeper)),
+            Err(EngineError::NoneUsable { .. })
+                if matches!(self.options.engine, EngineChoice::Auto | EngineChoice::Native) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn load(&mut self, image: &SealedImage) -> Result<Vec<String>, OpsError> {
         if self.options.loading == Loading::Nothing {
             return Ok(Vec::new());
         }
         let names = self.names();
-        let engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => engine::find(self.options.engine, &self.session.environment)?,
+        let is_kept_by_builder = self.engine.as_ref().is_some_and(|engine| engine.keeps_images());
+        if !is_kept_by_builder && self.keeper.is_none() {
+            self.keeper = self.find_keeper()?;
+        }
+        let Some(keeper) = (if is_kept_by_builder { &self.engine } else { &self.keeper }) else {
+            self.session.progress.say(
+                "kept in the store; no buildah or docker here takes it (`-o docker-archive:FILE` or `-o oci:DIR` writes it out)",
+            );
+            return Ok(Vec::new());
         };
-        if !engine.has_image(&image.id, &names) {
+        if !keeper.has_image(&image.id, &names) {
             let scratch = self.session.scratch("load-")?;
             let archive = scratch.path().join("image.tar");
             image::write_docker_archive(&archive, image, &[], &self.session.store)?;
-            engine.load(&archive, &names)?;
+            keeper.load(&archive, &names)?;
         }
-        self.engine = Some(engine);
         Ok(names)
     }
 }

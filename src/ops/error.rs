@@ -6,10 +6,12 @@ use super::revision::RevisionError;
 use super::secrets::SecretsFound;
 use crate::assemble::{AssembleError, BaseImageError};
 use crate::attest::AttestError;
+use crate::audit::Finding;
 use crate::audit::secrets::SecretsError;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::http::HttpError;
+use crate::base::process::ProcessError;
 use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
@@ -159,6 +161,37 @@ pub enum OpsError {
         /// Which and why, one a line.
         reasons: Vec<String>,
     },
+    /// A version that was seen with other bytes before.
+    #[error("{}", republished(findings))]
+    Republished {
+        /// One for each.
+        findings: Vec<Finding>,
+    },
+    /// Pins that a lockfile cannot hold.
+    #[error("what was chosen cannot be written as a lockfile: {reason}")]
+    Unreadable {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A value of an option that is none.
+    #[error(transparent)]
+    Asked {
+        /// What is wrong with it.
+        source: crate::model::ValueError,
+    },
+    /// A round of a rebuild that failed.
+    #[error("the image could not be built again")]
+    Rebuild {
+        /// What the round's process said.
+        #[source]
+        source: ProcessError,
+    },
+    /// A round of a rebuild whose answer makes no sense.
+    #[error("a round of the rebuild gave an answer that cannot be used: {what}")]
+    RebuildAnswer {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -227,6 +260,25 @@ pub enum OpsError {
     Http(#[from] HttpError),
 }
 
+/// Who was republished: the only one by name, several by number.
+fn republished(findings: &[Finding]) -> String {
+    match findings {
+        [one] => one.message.clone(),
+        _ => format!("{} versions have other bytes than when they were first seen", findings.len()),
+    }
+}
+
+fn evidence_of(findings: &[Finding]) -> Vec<String> {
+    match findings {
+        [one] => one.evidence.clone(),
+        _ => findings
+            .iter()
+            .flat_map(|finding| std::iter::once(&finding.message).chain(&finding.evidence))
+            .cloned()
+            .collect(),
+    }
+}
+
 impl OpsError {
     /// The lock does not answer the manifest; finds the place of the first disagreement.
     pub fn drifted(file: &ManifestFile, drifts: Vec<Drift>) -> Self {
@@ -269,6 +321,9 @@ impl Explain for OpsError {
             Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
                 Kind::No
             }
+            Self::Republished { .. } => Kind::Distrust,
+            Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
+            Self::Rebuild { source } => source.kind(),
             Self::NoStore | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
@@ -286,6 +341,8 @@ impl Explain for OpsError {
             Self::Drifted { drifts, excerpt } => {
                 drifts.iter().skip(usize::from(excerpt.is_some())).map(ToString::to_string).collect()
             }
+            Self::Republished { findings } => evidence_of(findings),
+            Self::Rebuild { source } => source.evidence(),
             Self::CannotMove { reasons } => reasons.iter().map(|line| sanitize(line)).collect(),
             Self::OtherImage { recorded, found, differences } => {
                 let mut lines = vec![format!("recorded  sha256:{recorded}"), format!("   built  sha256:{found}")];
@@ -307,6 +364,10 @@ impl Explain for OpsError {
         match self {
             Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
             Self::OtherImage { .. } | Self::CannotMove { .. } => vec!["the lockfile was left as it was".to_owned()],
+            Self::Republished { .. } => vec![
+                "the lockfile was left as it was".to_owned(),
+                "a published version is never replaced, so suspect the source or what is in between".to_owned(),
+            ],
             Self::FilesChanged { .. } => {
                 vec!["`context/`, `Containerfile.in` or where the manifest puts things has changed since `build --record`".to_owned()]
             }
@@ -323,6 +384,9 @@ impl Explain for OpsError {
             Self::NoLock { .. } => one("run `oclock update`"),
             Self::NoTemplate { .. } => one("run `oclock init` in an empty directory for a commented one"),
             Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),
+            Self::Republished { .. } => {
+                one("compare with another place: `oclock info` shows where each source was found")
+            }
             Self::NoPlatform | Self::PlatformNotLocked { .. } => {
                 one("add it to `[image] platforms` and run `oclock update`")
             }

@@ -2,6 +2,7 @@
 
 use super::base::ensure_base;
 use super::error::OpsError;
+use super::first_seen;
 use super::session::Session;
 use crate::fetch;
 use crate::lock::Lockfile;
@@ -52,6 +53,9 @@ pub(super) fn ensure_artifacts(
         if plan.artifacts.is_empty() && (want == Want::Artifacts || plan.proofs.is_empty()) {
             continue;
         }
+        if !plan.artifacts.is_empty() {
+            first_seen::refuse_republished(session, lock)?;
+        }
         let sources = session.sources(manifest)?;
         let quarantine = session.paths.quarantine();
         let work = fetch::fetch(&plan, &sources, &session.http, &session.store, &session.progress, &quarantine);
@@ -59,6 +63,9 @@ pub(super) fn ensure_artifacts(
         report.files += outcome.files;
         report.bytes += outcome.bytes;
         report.superseded += outcome.superseded.len();
+        if outcome.files > 0 {
+            first_seen::record(session, lock.pins().filter(|pin| pin.platform == *platform));
+        }
     }
     Ok(report)
 }

@@ -1,15 +1,18 @@
 //! A project or an image that holds a secret is refused, unless a waiver excuses it.
 
+use super::base::manifest_of;
 use super::build::Prepared;
 use super::error::OpsError;
 use super::session::Session;
-use crate::assemble::{Context, Project};
+use crate::assemble::apt::package_contents;
+use crate::assemble::{AssembleError, BaseConfig, Context, Project};
 use crate::audit::secrets::{ContainerfileTexts, ImageRequest, Secrets, check_image, check_project, secret_rules};
 use crate::audit::{Finding, UNUSED_WAIVER, Waived, apply_waivers};
 use crate::base::clock::now;
 use crate::base::explain::{Explain, Kind};
 use crate::base::text::count;
 use crate::image::{self, SealedImage};
+use crate::lock::BasePin;
 
 /// Why the answer is no: what was found, and when.
 #[derive(Debug)]
@@ -102,7 +105,15 @@ pub(super) fn refuse_in_project(
 ) -> Result<Secrets, OpsError> {
     let rendered = &prepared.rendered;
     let config = image::config_of(&rendered.text)?;
-    let texts = ContainerfileTexts { template: &rendered.template, rendered: &rendered.text, config: &config };
+    let base = manifest_of(&prepared.lock.base, prepared.platform);
+    let base = base.map(|pinned| BaseConfig::read(pinned, &session.store)).transpose()?;
+    let inherited = base.map(|base| image::inherited_config(&base.runtime)).transpose()?;
+    let texts = ContainerfileTexts {
+        template: &rendered.template,
+        rendered: &rendered.text,
+        config: &config,
+        inherited: inherited.as_ref(),
+    };
     let secrets = check_project(project, &texts)?;
     // A waiver that excuses nothing here may do so in the image.
     let judged = judged(session, prepared, secrets.findings.clone());
@@ -121,9 +132,16 @@ pub(super) fn refuse_in_image(
     project: &Secrets,
     image: &SealedImage,
 ) -> Result<(), OpsError> {
-    let public = context.package_tars();
+    let mut public = context.package_tars();
     let (store, progress) = (&session.store, &session.progress);
-    let found = check_image(&ImageRequest { image, public: &public, project, store, progress })?;
+    let mut found = check_image(&ImageRequest { image, public: &public, project, store, progress })?;
+    let is_on_image = matches!(prepared.lock.base, BasePin::Image { .. });
+    if is_on_image && found.findings.iter().any(Finding::counts) {
+        // On a base image packages are unpacked inside, so that the context holds them as they are packed.
+        let pins = prepared.lock.apt.iter().filter(|pin| pin.platform == prepared.platform).collect::<Vec<_>>();
+        public.extend(package_contents(&pins, store).map_err(AssembleError::from)?);
+        found = check_image(&ImageRequest { image, public: &public, project, store, progress })?;
+    }
     let all = project.findings.iter().cloned().chain(found.findings).collect();
     refuse(judged(session, prepared, all), SecretsStage::Image)
 }

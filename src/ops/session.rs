@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use super::base;
 use super::error::OpsError;
 use crate::base::environment::Environment;
-use crate::base::fs::{FsError, read_text, read_text_if_present};
+use crate::base::fs::{
+    FileLock, FsError, ensure_directory, read_text, read_text_if_present, remove_file, sorted_entries,
+};
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::base::progress::Progress;
+use crate::engine;
 use crate::lock::{Lockfile, parse_lockfile};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::model::Platform;
@@ -64,6 +67,8 @@ pub struct SessionOptions {
     pub paths: Paths,
     /// Where the store is; the user's cache directory when not given.
     pub store: Option<PathBuf>,
+    /// The first-seen ledger; `ledger` in the user's data directory when not given.
+    pub ledger: Option<PathBuf>,
     /// How the network is used.
     pub http: HttpOptions,
 }
@@ -77,6 +82,8 @@ pub struct Session {
     pub paths: Paths,
     /// The store.
     pub store: Store,
+    /// The first-seen ledger; none where there is no place for one.
+    pub ledger: Option<PathBuf>,
     /// The pooled client.
     pub http: HttpClient,
     /// Progress for people.
@@ -95,6 +102,7 @@ impl Session {
         Ok(Self {
             runtime: runtime.map_err(FsError::new("start the runtime for", &root))?,
             store: Store::open(root)?,
+            ledger: options.ledger.or_else(|| Some(environment.data_directory()?.join("ledger"))),
             http: HttpClient::new(options.http)?,
             paths: options.paths,
             environment,
@@ -156,14 +164,67 @@ impl Session {
         self.runtime.block_on(future)
     }
 
-    /// A fresh scratch directory of the project that goes away when dropped.
+    /// A fresh scratch directory of the project that goes away when dropped. Those of runs that were killed go away now.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn scratch(&self, prefix: &str) -> Result<tempfile::TempDir, OpsError> {
+    pub fn scratch(&self, prefix: &str) -> Result<Scratch, OpsError> {
         let root = self.paths.scratch();
-        crate::base::fs::ensure_directory(&root)?;
-        Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?)
+        ensure_directory(&root)?;
+        let _guard = FileLock::exclusive(&root.join("scratch.lock"))?;
+        self.sweep(&root)?;
+        let directory =
+            tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?;
+        let lock = directory.path().with_extension(LOCK);
+        Ok(Scratch {
+            _held: FileLock::exclusive(&lock)?,
+            lock,
+            path: directory.path().to_owned(),
+            directory: Some(directory),
+        })
+    }
+
+    /// Removes scratch directories whose lock nobody holds any more. They are the ones with a dash in their name.
+    fn sweep(&self, root: &Path) -> Result<(), OpsError> {
+        for entry in sorted_entries(root)? {
+            let path = entry.path();
+            let is_scratch = entry.file_name().as_encoded_bytes().contains(&b'-');
+            if !is_scratch || path.extension().is_some_and(|extension| extension != LOCK) {
+                continue;
+            }
+            let (directory, lock) = (path.with_extension(""), path.with_extension(LOCK));
+            if let Some(_stale) = FileLock::try_exclusive(&lock)? {
+                engine::remove_leftover(&directory, &self.environment)?;
+                remove_file(&lock)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// A scratch directory and the lock that says that it is in use.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: Option<tempfile::TempDir>,
+    path: PathBuf,
+    lock: PathBuf,
+    _held: FileLock,
+}
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The lock goes last: what is left when this is cut short is found by it.
+        drop(self.directory.take());
+        remove_file(&self.lock).ok();
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::base::{Ground, glibc, node_version, python_version, resolve_base};
 use super::diff::{ChangedPin, moved_pins};
 use super::error::OpsError;
+use super::first_seen;
 use super::pruned;
 use super::selective::Selective;
 use super::session::Session;
@@ -107,7 +108,7 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let as_of = as_of(&file.manifest, options.as_of)?;
     let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, options.mode, &file.manifest, previous.as_ref(), &lock)
+    finish(session, options, &file.manifest, previous.as_ref(), &lock)
 }
 
 fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
@@ -143,21 +144,30 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
     let (lock, sources) = (&previous, &sources);
     let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
     let lock = settle(session.block_on(selective.run())?, Some(&previous));
-    let outcome = finish(session, options.mode, manifest, Some(&previous), &lock)?;
+    let outcome = finish(session, options, manifest, Some(&previous), &lock)?;
     Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
 }
 
 pub(super) fn finish(
     session: &Session,
-    mode: UpdateMode,
+    options: &UpdateOptions,
     manifest: &Manifest,
     previous: Option<&Lockfile>,
     lock: &Lockfile,
 ) -> Result<UpdateOutcome, OpsError> {
+    // Older lists are what `--as-of` asks for.
+    if let Some(previous) = previous.filter(|_| options.as_of.is_none()) {
+        apt::check_rollback(&previous.archives, &lock.archives)?;
+    }
+    first_seen::refuse_republished(session, lock)?;
+    lock::check_lockfile(lock).map_err(|reason| OpsError::Unreadable { reason })?;
     let changed = previous != Some(lock);
-    let written = changed && mode == UpdateMode::Write;
+    let written = changed && options.mode == UpdateMode::Write;
     if written {
         write_atomically(&session.paths.lockfile, render_lockfile(lock).as_bytes())?;
+    }
+    if options.mode == UpdateMode::Write {
+        first_seen::record(session, lock.pins());
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
     let moves = previous.map(|previous| moved_pins(&diff, previous, lock, manifest)).unwrap_or_default();

@@ -5,6 +5,11 @@ use crate::base::text::{count, human_size};
 use crate::lock::Asker;
 use crate::ops::{ChangedPin, DiffOutcome, Fate};
 
+/// Columns of numbers, which stand to the right.
+const AGE: usize = 4;
+/// See `AGE`.
+const GROWTH: usize = 5;
+
 /// Findings, one line a pin, and a line of totals.
 pub fn diff_outcome_lines(outcome: &DiffOutcome) -> String {
     if !outcome.differs {
@@ -19,14 +24,17 @@ pub fn diff_outcome_lines(outcome: &DiffOutcome) -> String {
     text
 }
 
+/// Columns of the pins; one that holds nothing is left out.
 fn table(pins: &[ChangedPin]) -> String {
     let rows: Vec<[String; 7]> = pins.iter().map(row).collect();
-    let widths: Vec<usize> = (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let widths = [0, 1, 2, 3, 4, 5, 6].map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     let line = |row: &[String; 7]| {
-        let [mark, name, versions, bump, age, growth, asker] = row;
-        let [m, n, v, b, a, g] = [0, 1, 2, 3, 4, 5].map(|column| widths[column]);
-        let line = format!("{mark:m$}  {name:n$}  {versions:v$}  {bump:b$}  {age:>a$}  {growth:>g$}  {asker}");
-        format!("{}\n", line.trim_end())
+        let cells = row.iter().zip(widths).enumerate().filter(|(_, (_, width))| *width > 0);
+        let cells = cells.map(|(column, (cell, width))| match column {
+            AGE | GROWTH => format!("{cell:>width$}"),
+            _ => format!("{cell:width$}"),
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
 }

@@ -6,6 +6,7 @@ mod diff_images;
 mod diff_markdown;
 mod findings;
 mod human;
+mod proof;
 mod sarif;
 mod textconv;
 mod update;
@@ -16,6 +17,7 @@ pub use diff::diff_outcome_lines;
 pub use diff_images::image_comparison_lines;
 pub use diff_markdown::diff_outcome_markdown;
 pub use findings::{findings_lines, findings_markdown};
+pub use proof::{proof_lines, proof_markdown};
 pub use sarif::findings_sarif;
 pub use textconv::textconv_lines;
 

@@ -135,6 +135,14 @@ impl Store {
     /// # Errors
     /// When it is missing, unreadable or damaged.
     pub fn open_blob(&self, digest: &Sha256) -> Result<File, StoreError> {
+        self.open_blob_with(digest, |_| {})
+    }
+
+    /// The same, calling `each` with every piece of the bytes on the way, before it is known whether they are the right ones.
+    ///
+    /// # Errors
+    /// When it is missing, unreadable or damaged.
+    pub fn open_blob_with(&self, digest: &Sha256, mut each: impl FnMut(&[u8])) -> Result<File, StoreError> {
         let path = self.blob_path(digest);
         let fail = || FsError::new("read", &path);
         let mut file = match File::open(&path) {
@@ -143,7 +151,13 @@ impl Store {
             }
             other => other.map_err(fail())?,
         };
-        let (found, _) = Sha256::of_reader(&mut file).map_err(fail())?;
+        let mut hasher = Hasher::default();
+        base_fs::copy_with(&mut file, &mut io::sink(), |piece| {
+            hasher.update(piece);
+            each(piece);
+        })
+        .map_err(fail())?;
+        let found = hasher.finish();
         if found != *digest {
             return Err(StoreError::Damaged { digest: *digest, found, path });
         }
@@ -219,11 +233,11 @@ impl Store {
 
     /// The answer kept for a question, if any. `kind` names the sort of question, such as `wheel-metadata`.
     ///
-    /// A memo carries a hash of itself; a damaged one counts as absent.
+    /// A memo carries a hash of its question and itself; one that is damaged, or stands where another should, counts as absent.
     pub fn memo(&self, kind: &'static str, question: &Sha256) -> Option<Vec<u8>> {
         let bytes = fs::read(self.memo_path(kind, question)).ok()?;
         let (digest, answer) = bytes.split_at_checked(32)?;
-        (Sha256::of(answer).as_bytes() == digest).then(|| answer.to_vec())
+        (memo_digest(kind, question, answer).as_bytes() == digest).then(|| answer.to_vec())
     }
 
     /// Keeps the answer to a question.
@@ -233,13 +247,22 @@ impl Store {
     pub fn set_memo(&self, kind: &'static str, question: &Sha256, answer: &[u8]) -> Result<(), StoreError> {
         let path = self.memo_path(kind, question);
         base_fs::ensure_directory(path.parent().unwrap_or(&self.root))?;
-        let bytes = [&Sha256::of(answer).as_bytes()[..], answer].concat();
+        let bytes = [&memo_digest(kind, question, answer).as_bytes()[..], answer].concat();
         Ok(base_fs::write_atomically(&path, &bytes)?)
     }
 
     fn memo_path(&self, kind: &str, question: &Sha256) -> PathBuf {
         self.root.join("memo").join(kind).join(question.to_string())
     }
+}
+
+fn memo_digest(kind: &str, question: &Sha256, answer: &[u8]) -> Sha256 {
+    let mut hasher = Hasher::default();
+    hasher.field("oclock memo 2");
+    hasher.field(kind);
+    hasher.field(question.as_bytes());
+    hasher.field(answer);
+    hasher.finish()
 }
 
 impl BlobWriter {
@@ -366,5 +389,9 @@ mod tests {
         bytes[35] ^= 1;
         fs::write(&path, bytes).unwrap();
         assert_eq!(store.memo("test", &question), None);
+        let other = Sha256::of(b"other");
+        store.set_memo("test", &other, b"another answer").unwrap();
+        fs::copy(store.memo_path("test", &other), path).unwrap();
+        assert_eq!(store.memo("test", &question), None, "an answer to another question");
     }
 }

@@ -11,6 +11,7 @@ A place is made for each group of checks and thrown away after it; the root file
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +79,14 @@ def read_image_config(path: Path) -> ImageConfig:
     return parse_image_config(json.dumps(json.loads(path.read_text(encoding="utf-8"))["config"]))
 
 
+@dataclass(frozen=True)
+class Health:
+    """An engine's word: `starting`, `healthy` or `unhealthy`, and how long after the start it first found it healthy."""
+
+    status: str
+    healthy_after_seconds: float | None
+
+
 class Place(Protocol):
     """A started image. Its first process is what `boot` was told to run."""
 
@@ -88,6 +98,9 @@ class Place(Protocol):
 
     def log(self) -> str:
         """What the first process and its children wrote."""
+
+    def health(self) -> "Health | None":
+        """What the engine that started the image says of its health; nothing where there is no engine."""
 
     def stop(self, patience_seconds: float) -> float:
         """Sends SIGTERM to the first process; gives the seconds it took to end, raises Failed when it did not."""
@@ -175,6 +188,9 @@ class RootPlace:
     def log(self) -> str:
         return (self._work / "log").read_text(errors="replace")
 
+    def health(self) -> Health | None:
+        return None
+
     def stop(self, patience_seconds: float) -> float:
         start = time.monotonic()
         os.kill(self._first, signal.SIGTERM)
@@ -246,6 +262,13 @@ class ContainerPlace:
     def log(self) -> str:
         return _run([self._engine, "logs", self._name], "", 30).text
 
+    def health(self) -> Health | None:
+        state = json.loads(self._call("inspect", "--format", "{{json .State}}", self._name))
+        probes = (state.get("Health") or {}).get("Log") or []
+        ends = [_moment(probe["End"]) for probe in probes if probe["ExitCode"] == 0]
+        after = min(ends) - _moment(state["StartedAt"]) if ends else None
+        return Health((state.get("Health") or {}).get("Status", "none"), after)
+
     def stop(self, patience_seconds: float) -> float:
         start = time.monotonic()
         waiting = subprocess.Popen([self._engine, "wait", self._name], stdout=subprocess.DEVNULL)
@@ -274,6 +297,12 @@ class ContainerMaker:
 
 def _assignments(environment: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in environment.items()]
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970 of an engine's time, which has nanoseconds and `Z` or an offset."""
+    whole, fraction, offset = re.fullmatch(r"([0-9T:-]{19})(\.[0-9]+)?(Z|[+-][0-9:]{5})", text.replace(" ", "T")).groups()
+    return datetime.fromisoformat(whole + offset.replace("Z", "+00:00")).timestamp() + float(fraction or 0)
 
 
 def _root_of(pid: str) -> str | None:

@@ -89,9 +89,15 @@ pub enum Packing {
     Zstd,
 }
 
+struct Layer {
+    diff_id: Sha256,
+    packing: Packing,
+    packed: Vec<u8>,
+}
+
 /// An image in the making.
 pub struct HandMade {
-    layers: Vec<(Vec<u8>, Packing)>,
+    layers: Vec<Layer>,
     /// The config's `config`.
     pub runtime: Value,
     pub history: Vec<Value>,
@@ -104,31 +110,42 @@ impl HandMade {
     }
 
     #[must_use]
-    pub fn layer(mut self, tar: Vec<u8>, packing: Packing) -> Self {
-        self.layers.push((tar, packing));
+    pub fn layer(self, tar: Vec<u8>, packing: Packing) -> Self {
+        let packed = match packing {
+            Packing::Plain => tar.clone(),
+            Packing::Gzip => {
+                let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                writer.write_all(&tar).unwrap();
+                writer.finish().unwrap()
+            }
+            Packing::Zstd => zstd::encode_all(&tar[..], 1).unwrap(),
+        };
+        self.packed_layer(Sha256::of(&tar), packing, packed)
+    }
+
+    /// A layer that was packed elsewhere.
+    #[must_use]
+    pub fn packed_layer(mut self, diff_id: Sha256, packing: Packing, packed: Vec<u8>) -> Self {
+        self.layers.push(Layer { diff_id, packing, packed });
         self
     }
 
     /// The digests of its uncompressed layers.
     pub fn diff_ids(&self) -> Vec<Sha256> {
-        self.layers.iter().map(|(tar, _)| Sha256::of(tar)).collect()
+        self.layers.iter().map(|layer| layer.diff_id).collect()
     }
 
     /// Writes an OCI layout with an index of this image under the tag `it`; gives the index's digest and the layers'.
     pub fn write(&self, layout: &Path) -> (Sha256, Vec<Sha256>) {
         fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
         let mut layers = Vec::new();
-        for (tar, packing) in &self.layers {
-            let (kind, bytes) = match packing {
-                Packing::Plain => ("layer.v1.tar", tar.clone()),
-                Packing::Gzip => {
-                    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                    writer.write_all(tar).unwrap();
-                    ("layer.v1.tar+gzip", writer.finish().unwrap())
-                }
-                Packing::Zstd => ("layer.v1.tar+zstd", zstd::encode_all(&tar[..], 1).unwrap()),
+        for layer in &self.layers {
+            let kind = match layer.packing {
+                Packing::Plain => "layer.v1.tar",
+                Packing::Gzip => "layer.v1.tar+gzip",
+                Packing::Zstd => "layer.v1.tar+zstd",
             };
-            layers.push(described(layout, kind, &bytes));
+            layers.push(described(layout, kind, &layer.packed));
         }
         let diff_ids: Vec<String> = self.diff_ids().iter().map(|digest| digest.prefixed()).collect();
         let config = json!({ "architecture": self.architecture, "os": "linux", "created": "2024-03-01T00:00:00Z",

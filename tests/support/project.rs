@@ -84,6 +84,11 @@ impl Project {
         self.directory.path().join("home")
     }
 
+    /// As a user who sees all packages for the first time.
+    pub fn forget_ledger(&self) {
+        fs::remove_dir_all(self.home().join(".local/share/oclock")).unwrap();
+    }
+
     /// The one directory on the PATH.
     pub fn tools(&self) -> PathBuf {
         self.directory.path().join("bin")

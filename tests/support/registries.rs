@@ -2,7 +2,7 @@
 //!
 //! Everything is the same bytes on each run: fixed dates, one test key, archives written without compression.
 #![allow(dead_code, reason = "each test program uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may stop")]
 
 use std::collections::BTreeMap;
 
@@ -89,9 +89,35 @@ impl Registries {
         self.publish(deb(name, version, fields), name, version, fields);
     }
 
+    /// The same with files of the caller's: an uncompressed tar with paths that start with `./`.
+    pub fn deb_of(&mut self, name: &str, version: &str, fields: &str, data: &[u8]) {
+        self.publish(packed(name, version, fields, data), name, version, fields);
+    }
+
     /// The same for a package that has documentation and nothing else.
     pub fn documented_deb(&mut self, name: &str, version: &str, fields: &str, documentation: &Documentation<'_>) {
         self.publish(documented_deb(name, version, fields, documentation), name, version, fields);
+    }
+
+    /// Publishes an essential package with what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
+    pub fn shell(&mut self) {
+        let busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
+        let mut files = vec![("bin/busybox".to_owned(), busybox.clone()), ("bin/sh".to_owned(), busybox)];
+        let mut script =
+            |path: &str, text: &str| files.push((path.into(), format!("#!/bin/sh\n{text}\n").into_bytes()));
+        for applet in
+            ["usr/bin/env", "bin/cat", "bin/chmod", "bin/cp", "bin/mkdir", "bin/mv", "bin/rm", "bin/sed", "bin/tr"]
+        {
+            let name = applet.rsplit('/').next().unwrap();
+            script(applet, &format!("exec /bin/busybox {name} \"$@\""));
+        }
+        script("usr/bin/setsid", "shift; exec \"$@\"");
+        script("usr/bin/timeout", "shift 2; exec \"$@\"");
+        script("usr/bin/dpkg", "[ \"$1\" != --version ] || echo \"Debian dpkg version 1.22.21 (amd64).\"");
+        script("usr/sbin/stand-in", "exit 0");
+        let fields = "Essential: yes\nPriority: required\n";
+        let data = tar_of(&["./", "./bin/", "./usr/", "./usr/bin/", "./usr/sbin/"], &files);
+        self.publish(packed("shell", "1.0", fields, &data), "shell", "1.0", fields);
     }
 
     fn publish(&mut self, bytes: Vec<u8>, name: &str, version: &str, fields: &str) {
@@ -155,6 +181,21 @@ impl Registries {
             document["time"][version] = moment.as_str().into();
         }
         self.site.put(&format!("/npm/{name}"), document.to_string());
+    }
+
+    /// Changes what the registry says of an npm package, and nothing that it serves.
+    pub fn edit_npm(&mut self, name: &str, edit: impl Fn(&mut Value)) {
+        let document = self.documents.get_mut(name).unwrap();
+        edit(document);
+        self.site.put(&format!("/npm/{name}"), document.to_string());
+    }
+
+    /// Changes what the index says of the files of a Python project, and nothing that it serves.
+    pub fn edit_page(&mut self, name: &str, edit: impl Fn(&mut Vec<Value>)) {
+        let files = self.pages.get_mut(name).unwrap();
+        edit(files);
+        let page = json!({ "meta": { "api-version": "1.1" }, "files": files });
+        self.site.put(&format!("/simple/{name}/"), page.to_string());
     }
 
     /// Publishes a wheel.
@@ -273,6 +314,11 @@ fn packed(name: &str, version: &str, fields: &str, data: &[u8]) -> Vec<u8> {
 }
 
 fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
+    tar_of(directories, &[(path.trim_start_matches("./").to_owned(), content.as_bytes().to_vec())])
+}
+
+/// A tar of files by their paths; those in a `bin` directory can be run.
+fn tar_of(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let header = |path: &str, kind, mode, size| {
         let mut header = tar::Header::new_ustar();
@@ -289,7 +335,11 @@ fn plain_tar(directories: &[&str], path: &str, content: &str) -> Vec<u8> {
     for directory in directories {
         tar.append(&header(directory, tar::EntryType::Directory, 0o755, 0), &[][..]).unwrap();
     }
-    tar.append(&header(path, tar::EntryType::Regular, 0o644, content.len() as u64), content.as_bytes()).unwrap();
+    for (path, content) in files {
+        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
+        let header = header(&format!("./{path}"), tar::EntryType::Regular, mode, content.len() as u64);
+        tar.append(&header, &content[..]).unwrap();
+    }
     tar.into_inner().unwrap()
 }
 

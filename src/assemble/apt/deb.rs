@@ -120,7 +120,7 @@ impl Spool {
 }
 
 /// A reason that becomes an [`AptAssembleError::Invalid`].
-type Flaw = String;
+pub(super) type Flaw = String;
 
 impl Deb {
     /// Reads the package of a pin: verified against the locked hash by the store, then against the pin by what it says of itself.
@@ -165,7 +165,7 @@ impl Deb {
 }
 
 /// The control and the data member of a `.deb` (deb(5)): after `debian-binary`, in this order, others between them starting with `_`.
-fn find_parts(file: &mut File) -> Result<(ArEntry, ArEntry), Flaw> {
+pub(super) fn find_parts(file: &mut File) -> Result<(ArEntry, ArEntry), Flaw> {
     let entries = archive::ar_entries(file).map_err(|error| error.to_string())?;
     let mut entries = entries.into_iter();
     let binary =
@@ -182,7 +182,8 @@ fn find_parts(file: &mut File) -> Result<(ArEntry, ArEntry), Flaw> {
     Ok((named("control.tar")?, named("data.tar")?))
 }
 
-fn part<'a>(file: &'a mut File, entry: &ArEntry) -> Result<impl Read + Send + use<'a>, Flaw> {
+/// The bytes of a part of a `.deb`.
+pub(super) fn part<'a>(file: &'a mut File, entry: &ArEntry) -> Result<impl Read + Send + use<'a>, Flaw> {
     file.seek(SeekFrom::Start(entry.offset)).map_err(|error| error.to_string())?;
     Ok(BufReader::with_capacity(128 << 10, file.take(entry.size)))
 }

@@ -10,6 +10,7 @@
 //! and the packages whose preinst must see the tree before they are unpacked, which dpkg unpacks inside.
 
 mod base_files;
+mod contents;
 mod control;
 mod database;
 mod deb;
@@ -28,6 +29,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use base_files::BaseFiles;
+pub use contents::package_contents;
 pub use error::AptAssembleError;
 
 use crate::base::fs::scratch_file;

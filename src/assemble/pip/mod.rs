@@ -25,6 +25,7 @@ pub use error::PipAssembleError;
 use environment::Layout;
 use tree::Tree;
 use wheel::Wheel;
+pub use wheel::WheelFacts;
 
 /// How many wheels are opened ahead of the one that is being written.
 const WHEELS_AHEAD: usize = 4;
@@ -77,6 +78,15 @@ pub fn write_environment<W: Write>(
     }
     install(&pins, store, &layout, &mut tree)?;
     Ok(PipTree { roots: vec![layout.root.clone()], compile: environment::compile_command(&layout) })
+}
+
+/// Verifies the wheel of a pin without laying it out: its hash, its archive, that its METADATA names the pin's project and
+/// version, and every file against its RECORD.
+///
+/// # Errors
+/// When it is missing, damaged or not to be trusted.
+pub fn verify_wheel(pin: &PipPin, store: &Store) -> Result<WheelFacts, PipAssembleError> {
+    Wheel::open(pin, store)?.verify()
 }
 
 /// Installs wheels in order, while a second thread opens the next ones, which means hashing all their bytes.

@@ -26,6 +26,15 @@ const SCRIPT_LIMIT: u64 = 64 << 20;
 const KIND: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 
+/// What a wheel says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WheelFacts {
+    /// The tags of its WHEEL file, one by one.
+    pub tags: Vec<String>,
+    /// What it requires (PEP 508), as its METADATA has it.
+    pub requires: Vec<String>,
+}
+
 /// An open wheel whose archive, names and metadata are in order.
 pub(super) struct Wheel<'a> {
     pin: &'a PipPin,
@@ -143,6 +152,37 @@ impl<'a> Wheel<'a> {
         Ok(())
     }
 
+    /// Holds every file against RECORD, byte by byte, and gives what the wheel says of itself.
+    pub(super) fn verify(mut self) -> Result<WheelFacts, PipAssembleError> {
+        let own = ["RECORD", "RECORD.jws", "RECORD.p7s"].map(|name| format!("{}/{name}", self.info));
+        let files: Vec<(String, Entry)> = self.files.iter().map(|(path, entry)| (path.clone(), *entry)).collect();
+        for (path, entry) in files.iter().filter(|(path, _)| !own.contains(path)) {
+            let digest = self.recorded(path, *entry)?.1;
+            let broken = |error: &dyn std::fmt::Display| {
+                hostile(self.pin.artifact.path.file_name(), &format!("a file cannot be unpacked: {error}"), path)
+            };
+            let mut file = self.archive.by_index(entry.index).map_err(|error| broken(&error))?;
+            let (found, _) = Sha256::of_reader(&mut file).map_err(|error| broken(&error))?;
+            drop(file);
+            if found != digest {
+                return Err(self.bad("a file has other bytes than its RECORD says", path));
+            }
+        }
+        let headers = |text: &str, name: &str| headers(text, name).map(str::to_owned).collect();
+        let (wheel, metadata) = (self.required_text("WHEEL")?, self.required_text("METADATA")?);
+        Ok(WheelFacts { tags: headers(&wheel, "Tag"), requires: headers(&metadata, "Requires-Dist") })
+    }
+
+    /// A file's row of RECORD, with its digest.
+    fn recorded(&self, path: &str, entry: Entry) -> Result<(Row, Sha256), PipAssembleError> {
+        let row = self.record.get(path).cloned().ok_or_else(|| self.bad("its RECORD does not list a file", path))?;
+        let digest = row.sha256().ok_or_else(|| self.bad("its RECORD has no sha256 for a file", path))?;
+        if !row.size.is_empty() && row.size.trim() != entry.size.to_string() {
+            return Err(self.bad("a file has another size than its RECORD says", path));
+        }
+        Ok((row, digest))
+    }
+
     /// Lays the wheel out: its files in the order of where they go, then what pip would generate.
     pub(super) fn install<W: Write>(
         mut self,
@@ -205,11 +245,7 @@ impl<'a> Wheel<'a> {
         tree: &mut Tree<'_, W>,
     ) -> Result<Row, PipAssembleError> {
         let name = self.name();
-        let row = self.record.get(path).cloned().ok_or_else(|| self.bad("its RECORD does not list a file", path))?;
-        let digest = row.sha256().ok_or_else(|| self.bad("its RECORD has no sha256 for a file", path))?;
-        if !row.size.is_empty() && row.size.trim() != entry.size.to_string() {
-            return Err(self.bad("a file has another size than its RECORD says", path));
-        }
+        let (row, digest) = self.recorded(path, entry)?;
         let is_script = place.strip_prefix(&layout.bin).is_some_and(|rest| rest.starts_with('/'));
         let executable = if is_script { Executable::Yes } else { entry.executable };
         if is_script && self.has_placeholder(entry)? {
@@ -324,7 +360,12 @@ fn info_directory(files: &BTreeMap<String, Entry>, pin: &PipPin) -> Result<Strin
 
 /// The first header of this name, in a block of `Name: value` lines.
 fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    text.lines().take_while(|line| !line.trim_end().is_empty()).find_map(|line| {
+    headers(text, name).next()
+}
+
+/// All headers of this name.
+fn headers<'t>(text: &'t str, name: &str) -> impl Iterator<Item = &'t str> {
+    text.lines().take_while(|line| !line.trim_end().is_empty()).filter_map(move |line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())
     })

@@ -19,7 +19,7 @@ use crate::base::fs::FsError;
 use crate::base::progress::Progress;
 use crate::base::text::{count, human_size};
 use crate::base::untar::{FileRange, TarKind, read_tar};
-use crate::image::SealedImage;
+use crate::image::{SealedImage, SealedLayer};
 use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
@@ -53,7 +53,7 @@ struct FileHits {
 
 /// Looks for secrets in the image's config and in each file of its layers. The subjects are `/PATH` and `image config`.
 ///
-/// A secret that stands in a locked package as well is a note; any other is as grave as its rule.
+/// A secret that stands in a locked package or a layer of the base image as well is a note; any other is as grave as its rule.
 ///
 /// # Errors
 /// When a layer is missing or damaged.
@@ -70,7 +70,10 @@ pub fn check_image(request: &ImageRequest<'_>) -> Result<Secrets, SecretsError> 
         file.hits.retain(|hit| !request.project.known.contains(&hit.digest));
     }
     found.retain(|(file, _)| !file.hits.is_empty());
-    let secrets = judged(&found, request.public, &mut work)?;
+    let is_locked = |layer: &&SealedLayer| layer.blob.is_some();
+    let base = request.image.layers.iter().filter(is_locked).map(|layer| layer.diff_id);
+    let public: Vec<Sha256> = request.public.iter().copied().chain(base).collect();
+    let secrets = judged(&found, &public, &mut work)?;
     let words = count(secrets.findings.iter().filter(|finding| finding.counts()).count(), "secret");
     let looked = human_size(work.looked);
     phase.finish(&format!("{looked}, {words}, {} in packages", secrets.findings.len() - secrets.known.len()));
@@ -245,8 +248,9 @@ fn scan_members(
 mod tests {
     use super::*;
     use crate::audit::Level;
+    use crate::base::archive::Compression;
     use crate::base::tar::{TarMeta, TarWriter};
-    use crate::image::SealedLayer;
+    use crate::image::{BaseBlob, Blob};
     use crate::model::Platform;
 
     const KEY: &str = "AKIA\u{b7}Q3EGZ7WXTN5VJ2LM";
@@ -265,8 +269,17 @@ mod tests {
     }
 
     fn check(store: &Store, layer: Sha256, public: &[Sha256]) -> Vec<(String, Level, String)> {
+        check_layer(store, layer, None, public)
+    }
+
+    fn check_layer(
+        store: &Store,
+        layer: Sha256,
+        blob: Option<BaseBlob>,
+        public: &[Sha256],
+    ) -> Vec<(String, Level, String)> {
         let id = store.add_blob(b"{\"config\":{\"Env\":[\"A=b\"]}}").unwrap();
-        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0, blob: None }];
+        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0, blob }];
         let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers };
         let (project, progress) = (Secrets::default(), Progress::hidden());
         let request = ImageRequest { image: &image, public, project: &project, store, progress: &progress };
@@ -289,6 +302,14 @@ mod tests {
         // In another file and with other bytes around it: it is the secret that is public.
         let package = tar(&store, &[("usr/share/doc/x", format!("see {}", key()))]);
         assert_eq!(check(&store, layer, &[package]), [("/etc/b".to_owned(), Level::Note, evidence)]);
+    }
+
+    #[test]
+    fn what_a_layer_of_the_base_image_holds_is_public() {
+        let (_directory, store) = store();
+        let layer = tar(&store, &[("etc/b", key())]);
+        let base = BaseBlob { blob: Blob { digest: layer, size: 0 }, compression: Compression::Gzip };
+        assert_eq!(check_layer(&store, layer, Some(base), &[])[0].1, Level::Note);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Secrets in what an image is made of, and in the image itself.
 //!
 //! It owns what counts as a secret (`patterns.rs`), how bytes are looked through, and what is public already: a secret that a
-//! locked package ships is no secret any more, and is a note. It must not know engines, commands, and what becomes of a finding.
+//! locked package or the base image ships is no secret any more, and is a note. It must not know engines, commands, and what becomes of a finding.
 //! `docs/security.md` says what is found and what is not.
 
 mod image;
@@ -75,7 +75,7 @@ impl Explain for SecretsError {
     }
 }
 
-/// What was found, and by which digests the secrets are known again.
+/// What was found, and by which digests secrets are known again that are told or public.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     /// The findings, not yet excused by waivers.
@@ -112,6 +112,6 @@ fn finding(subject: &str, hit: &Hit, place: Option<FindingPlace>) -> Option<Find
 }
 
 fn as_note(finding: Finding) -> Finding {
-    let message = format!("{}, which is public: a locked package ships it", finding.message);
+    let message = format!("{}, which is public: a locked package or the base image ships it", finding.message);
     Finding { level: Level::Note, message, ..finding }
 }

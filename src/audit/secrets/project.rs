@@ -21,6 +21,8 @@ pub struct ContainerfileTexts<'a> {
     pub rendered: &'a str,
     /// What the image will say of itself: variables put together, labels, commands.
     pub config: &'a ImageConfig,
+    /// What of it the base image says: that is public.
+    pub inherited: Option<&'a ImageConfig>,
 }
 
 /// Looks for secrets in the project's files and its Containerfile. The subjects are `context/PATH` and `Containerfile.in`.
@@ -62,9 +64,12 @@ impl Read for Hashing {
 fn containerfile(scanner: &Scanner, texts: &ContainerfileTexts<'_>, secrets: &mut Secrets) -> Result<(), SecretsError> {
     let scan = |mut text: &[u8]| scanner.scan(&mut text).map_err(FsError::new("read", TEMPLATE_FILE));
     let place = |file: &str, line| Some(FindingPlace { file: file.to_owned(), line });
+    for (_, line) in texts.inherited.map(config_lines).unwrap_or_default() {
+        secrets.known.extend(scan(line.as_bytes())?.iter().map(|hit| hit.digest));
+    }
     let hits = scan(texts.template.as_bytes())?;
     secrets.tell(TEMPLATE_FILE, &hits, |hit| place(TEMPLATE_FILE, hit.line));
-    // A value that the template put together, or that the instructions did: `ENV A=x B=${A}y`.
+    // What is new: a value that the template put together, or that the instructions did: `ENV A=x B=${A}y`.
     let is_new = |secrets: &Secrets, digest: &Sha256| !secrets.known.contains(digest);
     let mut hits = scan(texts.rendered.as_bytes())?;
     hits.retain(|hit| is_new(secrets, &hit.digest));

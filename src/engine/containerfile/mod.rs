@@ -4,13 +4,16 @@
 //! fetched from a registry), or what one of the builders does not know, is refused by name.
 
 mod read;
+mod steps;
 mod words;
 
 use std::time::Duration;
 
 use crate::base::explain::{Excerpt, Explain, Kind};
 
+pub(super) use read::join_path;
 pub use read::parse_containerfile;
+pub use steps::{run_steps, with_run_steps};
 pub use words::Variables;
 
 /// The comment line that marks the SHELL instruction which is oclock's own and no part of the image.
@@ -81,7 +84,29 @@ pub struct CopyStep {
     pub destination: String,
 }
 
+impl CommandForm {
+    /// The RUN instruction for people, shortened.
+    pub(super) fn describe_run(&self) -> String {
+        let line = match self {
+            Self::Exec(words) => words.join(" "),
+            Self::Shell(line) => line.clone(),
+        };
+        let short: String = crate::base::text::sanitize(&line).chars().take(100).collect();
+        format!("RUN {short}")
+    }
+}
+
 impl CopyStep {
+    /// `ADD` or `COPY`.
+    pub(super) fn instruction(&self) -> &'static str {
+        if self.unpacks { "ADD" } else { "COPY" }
+    }
+
+    /// The instruction for people.
+    pub(super) fn describe(&self) -> String {
+        format!("{} {} {}", self.instruction(), self.sources.join(" "), self.destination)
+    }
+
     /// The directory that must be there before, when builders disagree who owns it: with `--chown`, and absolute.
     pub fn disputed_parent(&self, directory: &str) -> Option<String> {
         self.owner.as_ref()?;

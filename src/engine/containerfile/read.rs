@@ -22,10 +22,7 @@ const FILE: &str = "Containerfile";
 /// # Errors
 /// When it has a mistake, or an instruction or flag that is refused: names it and its line.
 pub fn parse_containerfile(text: &str) -> Result<Containerfile, ContainerfileError> {
-    let parsed = parse_dockerfile::parse(text).map_err(|error| {
-        let offset = offset_of(text, error.line(), error.column());
-        refuse(text, offset, error.to_string(), None)
-    })?;
+    let parsed = parse_dockerfile::parse(text).map_err(|error| syntax_error(text, &error))?;
     refuse_directives(text, &parsed)?;
     refuse_double_backslash(text)?;
     let mut reader = Reader {
@@ -53,6 +50,11 @@ pub fn parse_containerfile(text: &str) -> Result<Containerfile, ContainerfileErr
     }
     let from = from.ok_or_else(|| refuse(text, 0, "it has no FROM", None))?;
     Ok(Containerfile { from, instructions, agreed_text: reader.finish() })
+}
+
+/// What the parser does not understand, where it stands.
+pub(super) fn syntax_error(text: &str, error: &parse_dockerfile::Error) -> ContainerfileError {
+    refuse(text, offset_of(text, error.line(), error.column()), error.to_string(), None)
 }
 
 const ONE_STAGE: &str = "build what the other stage makes beforehand and put it into `context/`";
@@ -389,7 +391,7 @@ fn join_continuations(text: &str) -> String {
 }
 
 /// Joins and cleans paths as Go's `path.Join` does.
-pub(super) fn join_path(directory: &str, path: &str) -> String {
+pub fn join_path(directory: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
     let mut parts = Vec::new();
     for part in whole.split('/') {

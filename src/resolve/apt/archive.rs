@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 
 use super::control::Reduced;
 use super::error::AptError;
-use super::release::{Listed, Release};
+use super::release::{CLOCK_SLACK, Listed, Release};
 use super::signature::Keyring;
 use crate::base::archive::decompress;
 use crate::base::http::{HttpClient, HttpError, Request};
@@ -56,6 +56,7 @@ impl SuiteRequest<'_> {
         let bytes = answer.map_err(|error| unreachable_file(name, &path, error))?;
         let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
         let verified = self.keyring.verify(&bytes, self.now).map_err(signature)?;
+        verified.check_made(self.now, CLOCK_SLACK).map_err(signature)?;
         let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
         let release = Release::parse(&verified.text).map_err(refused)?;
         release.check(self.suite, self.now).map_err(refused)?;

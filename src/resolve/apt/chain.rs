@@ -6,37 +6,85 @@ use super::archive::unpack_index;
 use super::control::{Stanza, stanzas};
 use super::error::AptError;
 use super::pins;
-use super::release::{Listed, Release};
+use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
 use crate::lock::{AptPin, ArchivePin, Lockfile};
 use crate::model::{Artifact, SourceName};
 use crate::store::Store;
 
+/// A link of the chain that does not hold, or that cannot be looked at.
+#[derive(Debug)]
+pub struct BrokenLink {
+    /// What it is about: `apt:hello`, or `apt:debian/trixie` for all packages of an archive's suite.
+    pub subject: String,
+    /// What is wrong.
+    pub error: AptError,
+}
+
 /// Verifies the signature of every InRelease with its keys as they were at its Date, that each lists the Packages files of the
-/// lock, and that these list every Debian pin with its version, size and hash. Of a suite that the lock has at several dates,
-/// one listing is enough. Works without a network.
+/// lock, and that these list every Debian pin with its version, source package, size and hash. Of a suite that the lock has at
+/// several dates, one listing is enough. Works without a network.
 ///
 /// A source that `keyrings` has nothing for is verified with Debian's own archive keys.
 ///
 /// # Errors
 /// At the first link that does not hold; when a file of the chain is not in the store.
 pub fn verify_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> Result<(), AptError> {
+    check_chain(lock, store, keyrings).into_iter().next().map_or(Ok(()), |broken| Err(broken.error))
+}
+
+/// The same, naming every link that does not hold. What hangs below a broken link is not looked at.
+pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> Vec<BrokenLink> {
+    let mut broken = Vec::new();
     let mut open: BTreeMap<(&SourceName, &str), Vec<&AptPin>> = BTreeMap::new();
     for pin in &lock.apt {
         open.entry((&pin.artifact.source, &pin.suite)).or_default().push(pin);
     }
     let mut suites: BTreeMap<(&SourceName, &str), Vec<&ArchivePin>> = BTreeMap::new();
+    let mut failed = BTreeSet::new();
     for archive in &lock.archives {
-        verify_archive(archive, store, keyrings)?;
-        suites.entry((&archive.source, &archive.suite)).or_default().push(archive);
+        let suite = (&archive.source, archive.suite.as_str());
+        match verify_archive(archive, store, keyrings) {
+            Ok(()) => suites.entry(suite).or_default().push(archive),
+            Err(error) => {
+                failed.insert(suite);
+                broken.push(BrokenLink { subject: subject(suite), error });
+            }
+        }
     }
     for (suite, archives) in suites {
-        verify_pins(&archives, open.remove(&suite).unwrap_or_default(), store)?;
+        match unlisted_pins(&archives, open.remove(&suite).unwrap_or_default(), store) {
+            Ok(links) => broken.extend(links),
+            Err(error) => broken.push(BrokenLink { subject: subject(suite), error }),
+        }
     }
-    match open.values().flatten().next() {
-        Some(pin) => Err(unlisted(pin, "the lock names no archive for its source and suite")),
-        None => Ok(()),
+    open.retain(|suite, _| !failed.contains(suite));
+    broken
+        .extend(open.values().flatten().map(|pin| unlisted(pin, "the lock names no archive for its source and suite")));
+    broken
+}
+
+fn subject((source, suite): (&SourceName, &str)) -> String {
+    format!("apt:{source}/{suite}")
+}
+
+/// Refuses lists of a suite that are older than those the lock already had: someone may be replaying what had known flaws.
+///
+/// # Errors
+/// At the first list that the lock did not have and whose Date is before one that it had.
+pub fn check_rollback(locked: &[ArchivePin], found: &[ArchivePin]) -> Result<(), AptError> {
+    for archive in found.iter().filter(|archive| !locked.contains(archive)) {
+        let same = locked.iter().filter(|had| (&had.source, &had.suite) == (&archive.source, &archive.suite));
+        if let Some(newest) = same.map(|had| had.date).max().filter(|newest| archive.date < *newest) {
+            return Err(AptError::Rollback {
+                name: archive.source.clone(),
+                suite: archive.suite.clone(),
+                locked: show_time(newest),
+                found: show_time(archive.date),
+            });
+        }
     }
+    Ok(())
 }
 
 fn verify_archive(
@@ -61,6 +109,9 @@ fn verify_archive(
     let release = Release::parse(&verified.text).map_err(refused)?;
     release.check_suite(&archive.suite).map_err(refused)?;
     let differs = |why| AptError::OtherArchive { name: name.clone(), path: path.clone(), why };
+    if bytes.len() as u64 != archive.in_release.size {
+        return Err(differs("it has another size than the lock says"));
+    }
     if release.date != archive.date {
         return Err(differs("its Date is not the one in the lock"));
     }
@@ -88,12 +139,12 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
     }
 }
 
-fn verify_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) -> Result<(), AptError> {
+fn unlisted_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) -> Result<Vec<BrokenLink>, AptError> {
     if pins.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
-    let mut found: BTreeSet<(String, String, String, Artifact)> = BTreeSet::new();
+    let mut found: BTreeSet<(String, String, String, (String, String), Artifact)> = BTreeSet::new();
     for index in archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
@@ -101,18 +152,24 @@ fn verify_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) -> R
             let bad = |source| AptError::BadRecord { package: stanza.package().to_owned(), source };
             let artifact = pins::artifact(&index.source, &stanza).map_err(bad)?;
             let text = |value: &str| value.to_owned();
-            found.insert((text(stanza.package()), text(stanza.version()), text(stanza.architecture()), artifact));
+            let (source, source_version) = pins::source_of(&stanza);
+            let built_from = (text(source), text(source_version));
+            let named = (text(stanza.package()), text(stanza.version()), text(stanza.architecture()));
+            found.insert((named.0, named.1, named.2, built_from, artifact));
         }
     }
-    for pin in pins {
-        let key = (pin.name.to_string(), pin.version.to_string(), pin.architecture.clone(), pin.artifact.clone());
-        if !found.contains(&key) {
-            return Err(unlisted(pin, "no index of its archive has this version with this file, size and hash"));
-        }
-    }
-    Ok(())
+    let is_listed = |pin: &&&AptPin| {
+        let built_from = (pin.source_package.to_string(), pin.source_version.to_string());
+        let named = (pin.name.to_string(), pin.version.to_string(), pin.architecture.clone());
+        found.contains(&(named.0, named.1, named.2, built_from, pin.artifact.clone()))
+    };
+    let why = "no index of its archive has this version with this source package, file, size and hash";
+    Ok(pins.iter().filter(|pin| !is_listed(pin)).map(|pin| unlisted(pin, why)).collect())
 }
 
-fn unlisted(pin: &AptPin, why: &str) -> AptError {
-    AptError::Unlisted { package: format!("{} {}", pin.name, pin.version), why: why.to_owned() }
+fn unlisted(pin: &AptPin, why: &str) -> BrokenLink {
+    BrokenLink {
+        subject: format!("apt:{}", pin.name),
+        error: AptError::Unlisted { package: format!("{} {}", pin.name, pin.version), why: why.to_owned() },
+    }
 }

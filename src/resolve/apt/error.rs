@@ -54,6 +54,18 @@ pub enum AptError {
         #[source]
         source: Box<ReleaseError>,
     },
+    /// A suite is older than the lockfile already had it.
+    #[error("`{suite}` of `{name}` is older than the lockfile has it")]
+    Rollback {
+        /// The source.
+        name: SourceName,
+        /// The suite.
+        suite: String,
+        /// The Date in the lockfile, for people.
+        locked: String,
+        /// The Date of what is served, for people.
+        found: String,
+    },
     /// A keyring could not be read.
     #[error("could not read the keyring of `{name}`")]
     Keyring {
@@ -129,7 +141,9 @@ impl Explain for AptError {
             Self::Signature { source, .. } => source.kind(),
             Self::Release { source, .. } => source.kind(),
             Self::Keyring { .. } => Kind::Asked,
-            Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } => Kind::Distrust,
+            Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } | Self::Rollback { .. } => {
+                Kind::Distrust
+            }
             Self::BadIndex { .. } | Self::BadRecord { .. } | Self::NoSnapshot { .. } => Kind::Unable,
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -144,6 +158,7 @@ impl Explain for AptError {
                 format!("received  sha256:{}  {} bytes", found.0, found.1),
             ],
             Self::Unlisted { why, .. } => vec![why.clone()],
+            Self::Rollback { locked, found, .. } => vec![format!("locked  {locked}"), format!("served  {found}")],
             Self::Signature { source, .. } => source.evidence(),
             Self::Release { source, .. } => source.evidence(),
             Self::Solve(error) => error.evidence(),
@@ -156,6 +171,9 @@ impl Explain for AptError {
         match self {
             Self::OtherIndex { .. } => {
                 vec!["a mirror that is being updated can serve such a mixture for a few minutes".into()]
+            }
+            Self::Rollback { .. } => {
+                vec!["a mirror that lags behind does so too; the lockfile was left as it was".into()]
             }
             Self::Solve(error) => error.notes(),
             _ => Vec::new(),
@@ -173,6 +191,7 @@ impl Explain for AptError {
                 vec!["check the suite's name, and `suites` of that source".into()]
             }
             Self::Fetch { source, .. } => source.hints(),
+            Self::Rollback { .. } => vec!["name a mirror that is kept up to date in `[sources]`".into()],
             Self::Signature { source, .. } => source.hints(),
             Self::Release { source, .. } => source.hints(),
             Self::Solve(error) => error.hints(),

@@ -37,6 +37,17 @@ pub enum Listing {
     Nowhere,
 }
 
+/// What the signed indexes of today say of a pin's version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They list its very file.
+    Listed,
+    /// They list the version with another file; its sha256 as it stands there.
+    Other(String),
+    /// They do not list the version.
+    Unlisted,
+}
+
 /// What is to be kept. Its `.deb` must be in the store where [`Today`] lists it nowhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
@@ -83,6 +94,28 @@ impl Today {
             None => Listing::Nowhere,
         });
         listings.collect()
+    }
+
+    /// What is said of each pin's version by its own source, in the order of `pins`.
+    pub fn standings(&self, pins: &[&AptPin]) -> Vec<Standing> {
+        let mut standings = vec![Standing::Unlisted; pins.len()];
+        let wanted: BTreeMap<&str, usize> =
+            pins.iter().enumerate().map(|(index, pin)| (pin.name.as_str(), index)).collect();
+        for archive in self.archives.iter() {
+            for text in archive.indexes.iter().flat_map(|index| stanzas(index.stanzas())) {
+                let stanza = Stanza::parse(text);
+                let Some(index) = wanted.get(stanza.package()).copied() else { continue };
+                let pin = pins[index];
+                let is_version = archive.pin.source == pin.artifact.source
+                    && (stanza.version(), stanza.architecture()) == (pin.version.as_str(), pin.architecture.as_str());
+                if is_version && stanza.sha256() == pin.artifact.sha256.to_string() {
+                    standings[index] = Standing::Listed;
+                } else if is_version && standings[index] == Standing::Unlisted {
+                    standings[index] = Standing::Other(stanza.sha256().to_owned());
+                }
+            }
+        }
+        standings
     }
 
     /// What a lock says of them.

@@ -20,9 +20,10 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::verify_chain;
+pub use chain::{BrokenLink, check_chain, check_rollback, verify_chain};
+pub use deb::{DebIdentity, read_identity};
 pub use error::{AptError, SolveError};
-pub use keep::{Kept, KeptSolution, Listing, Today, resolve_keeping};
+pub use keep::{Kept, KeptSolution, Listing, Standing, Today, resolve_keeping};
 pub use release::ReleaseError;
 pub use signature::{Keyring, SignatureError};
 

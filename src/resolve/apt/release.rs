@@ -10,7 +10,7 @@ use crate::base::text::sanitize;
 use crate::model::Sha256;
 
 /// How far in the future a Date may be, in seconds, for clocks that are not quite right.
-const CLOCK_SLACK: i64 = 300;
+pub(super) const CLOCK_SLACK: i64 = 300;
 
 /// A Release file that may not be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -236,6 +236,12 @@ fn parse_files(text: &str) -> Result<BTreeMap<String, Listed>, ReleaseError> {
         let [digest, size, path] = words[..] else { return Err(bad(line)) };
         let sha256 = Sha256::parse(digest).map_err(|_| bad(line))?;
         let size = size.parse().map_err(|_| bad(line))?;
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(ReleaseError::Field {
+                field: "SHA256",
+                why: format!("lists `{}`, which leads out", sanitize(path)),
+            });
+        }
         if files.insert(path.to_owned(), Listed { sha256, size }).is_some() {
             return Err(bad(line));
         }

@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{RevocationCode, Signature, SignatureType, SubpacketData};
+use pgp::packet::{RevocationCode, Signature, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, Tag, VerifyingKey};
 
@@ -40,6 +40,14 @@ pub enum SignatureError {
         /// The key's fingerprint.
         key: String,
     },
+    /// All good signatures are of a time that is still to come.
+    #[error("it was signed at {made}, which is in the future")]
+    Future {
+        /// When the first of them was made, for people.
+        made: String,
+        /// The moment of asking, for people.
+        now: String,
+    },
     /// No signature counts.
     #[error("it has no signature that can be trusted")]
     Untrusted {
@@ -58,13 +66,16 @@ impl Explain for SignatureError {
     fn kind(&self) -> Kind {
         match self {
             Self::Keyring { .. } => Kind::Asked,
-            Self::Malformed { .. } | Self::Wrong { .. } | Self::Untrusted { .. } => Kind::Distrust,
+            Self::Malformed { .. } | Self::Wrong { .. } | Self::Untrusted { .. } | Self::Future { .. } => {
+                Kind::Distrust
+            }
         }
     }
 
     fn evidence(&self) -> Vec<String> {
         match self {
             Self::Untrusted { reasons } => reasons.clone(),
+            Self::Future { made, now } => vec![format!("signed  {made}"), format!("   now  {now}")],
             _ => Vec::new(),
         }
     }
@@ -74,6 +85,7 @@ impl Explain for SignatureError {
             Self::Untrusted { .. } => {
                 vec!["an archive with keys of its own needs `signed-by = \"FILE\"` in `[sources]`".into()]
             }
+            Self::Future { .. } => vec!["set this machine's clock".into()],
             _ => Vec::new(),
         }
     }
@@ -92,6 +104,18 @@ pub(super) struct Verified {
     pub(super) text: String,
     /// The fingerprints of the primary keys whose signatures are good, sorted.
     pub(super) keys: Vec<String>,
+    /// When the first of these signatures was made, in seconds since 1970.
+    pub(super) made: i64,
+}
+
+impl Verified {
+    /// Refuses a text that nobody had signed by `now` (seconds since 1970), but for `slack` seconds.
+    pub(super) fn check_made(&self, now: i64, slack: i64) -> Result<(), SignatureError> {
+        if self.made <= now.saturating_add(slack) {
+            return Ok(());
+        }
+        Err(SignatureError::Future { made: super::release::show_time(self.made), now: super::release::show_time(now) })
+    }
 }
 
 impl Keyring {
@@ -129,21 +153,29 @@ impl Keyring {
     pub(super) fn verify(&self, bytes: &[u8], as_of: i64) -> Result<Verified, SignatureError> {
         let malformed = |why: &str| SignatureError::Malformed { why: sanitize(why) };
         let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8"))?;
-        check_frame(text).map_err(malformed)?;
+        let named = check_frame(text).map_err(malformed)?;
         let (message, _) = CleartextSignedMessage::from_string(text).map_err(|error| malformed(&error.to_string()))?;
         let signed = message.signed_text();
         let mut keys = BTreeSet::new();
         let mut reasons = Vec::new();
+        let mut made = i64::MAX;
         for signature in message.signatures() {
-            match self.judge(signature, signed.as_bytes(), as_of)? {
-                Ok(key) => _ = keys.insert(key),
+            let verdict = match check_digest(signature, &named) {
+                Ok(()) => self.judge(signature, signed.as_bytes(), as_of)?,
+                Err(reason) => Err(reason),
+            };
+            match verdict {
+                Ok(key) => {
+                    made = made.min(signature.created().map_or(i64::MAX, |time| i64::from(time.as_secs())));
+                    keys.insert(key);
+                }
                 Err(reason) => reasons.push(reason),
             }
         }
         if keys.is_empty() {
             return Err(SignatureError::Untrusted { reasons });
         }
-        Ok(Verified { text: signed.replace("\r\n", "\n"), keys: keys.into_iter().collect() })
+        Ok(Verified { text: signed.replace("\r\n", "\n"), keys: keys.into_iter().collect(), made })
     }
 
     /// The fingerprint of the key whose good signature it is, or why it does not count.
@@ -167,8 +199,8 @@ impl Keyring {
     }
 }
 
-/// Refuses everything but one block from the first byte to the last.
-fn check_frame(text: &str) -> Result<(), &'static str> {
+/// Refuses everything but one block from the first byte to the last. Gives the digests that its headers name.
+fn check_frame(text: &str) -> Result<Vec<&str>, &'static str> {
     if text.contains(['\0', '\r']) {
         return Err("it holds NUL or carriage return characters");
     }
@@ -176,9 +208,8 @@ fn check_frame(text: &str) -> Result<(), &'static str> {
         return Err("it does not start with a signed block");
     };
     let (headers, rest) = rest.split_once("\n\n").ok_or("its block has no end of headers")?;
-    if !headers.split('\n').all(|line| line.starts_with("Hash: ")) {
-        return Err("its block has headers other than `Hash`");
-    }
+    let named: Option<Vec<&str>> = headers.split('\n').map(|line| line.strip_prefix("Hash: ")).collect();
+    let named = named.ok_or("its block has headers other than `Hash`")?;
     let (body, rest) = rest.split_once(&format!("\n{SIGNATURE}\n")).ok_or("it has no signature")?;
     if body.split('\n').any(|line| line.starts_with('-') && !line.starts_with("- ")) {
         return Err("its text has lines that should be dash-escaped");
@@ -187,7 +218,28 @@ fn check_frame(text: &str) -> Result<(), &'static str> {
     if armour.contains("-----") || !rest.chars().all(|character| character == '\n') {
         return Err("there is something beside its one signed block");
     }
-    Ok(())
+    Ok(named.into_iter().flat_map(|names| names.split(',')).map(str::trim).collect())
+}
+
+/// A signature's digest must be one that the block's headers name (RFC 9580, section 7.1): gpgv works out no other.
+fn check_digest(signature: &Signature, named: &[&str]) -> Result<(), String> {
+    let by = issuer(signature);
+    match signature.hash_alg() {
+        Some(hash) if !named.iter().any(|name| name.eq_ignore_ascii_case(&hash.to_string())) => {
+            Err(format!("the signature of {by} uses the digest {hash}, which the block's headers do not name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it says something that must be understood and is not (RFC 9580, section 5.2.3.7). No notation is known here.
+fn says_what_is_not_known(signature: &Signature) -> bool {
+    use SubpacketData::{Experimental, Notation, Other};
+    let is_unknown =
+        |part: &Subpacket| part.is_critical && matches!(part.data, Notation(_) | Experimental(..) | Other(..));
+    signature
+        .config()
+        .is_none_or(|config| config.hashed_subpackets().chain(config.unhashed_subpackets()).any(is_unknown))
 }
 
 /// What can be said of a signature without its key.
@@ -200,6 +252,9 @@ fn check_signature(signature: &Signature, as_of: i64) -> Result<(), String> {
         Some(hash) if is_strong(hash) => {}
         Some(hash) => return Err(format!("the signature of {by} uses the weak digest {hash}")),
         None => return Err(format!("the signature of {by} has an unknown form")),
+    }
+    if says_what_is_not_known(signature) {
+        return Err(format!("the signature of {by} has a critical part that is not known"));
     }
     let Some(created) = signature.created().map(|time| i64::from(time.as_secs())) else {
         return Err(format!("the signature of {by} does not say when it was made"));
@@ -278,7 +333,7 @@ fn check_subkey(
         return Err(format!("subkey {name} was revoked"));
     }
     let newest = of_type(SignatureType::SubkeyBinding)
-        .filter(|own| own.hash_alg().is_some_and(is_strong))
+        .filter(|own| own.hash_alg().is_some_and(is_strong) && !says_what_is_not_known(own))
         .max_by_key(|own| own.created());
     let binding = newest.ok_or_else(|| format!("subkey {name} is not bound to its key"))?;
     let answers = |back: &Signature| back.verify_primary_key_binding(&subkey.key, &key.primary_key).is_ok();
@@ -299,7 +354,8 @@ fn self_signature(key: &SignedPublicKey, as_of: i64) -> Option<&Signature> {
                 && own.verify_certification(primary, Tag::UserId, &user.id).is_ok()
         })
     });
-    let strong = direct.chain(of_users).filter(|own| own.hash_alg().is_some_and(is_strong));
+    let is_usable = |own: &&Signature| own.hash_alg().is_some_and(is_strong) && !says_what_is_not_known(own);
+    let strong = direct.chain(of_users).filter(is_usable);
     let made = |own: &Signature| own.created().map_or(0, |time| i64::from(time.as_secs()));
     strong.max_by_key(|own| (made(own) <= as_of, made(own)))
 }

@@ -47,6 +47,7 @@ mod tests;
 pub use collate::compare as compare_names;
 pub use error::NpmError;
 pub use scripts::{HasBinding, INSTALL_EVENTS, claimed_identity, install_scripts};
+pub use tarball::{TarballFacts, parse_integrity, read_tarball};
 
 /// How many tarballs are fetched at once.
 const TARBALLS_AT_ONCE: usize = 16;

@@ -146,14 +146,14 @@ impl Tarball {
     async fn look_into(&self, sha256: Sha256, size: u64, store: Store) -> Result<Contents, NpmError> {
         let looked = tokio::task::spawn_blocking(move || {
             let blob = store.open_blob(&sha256).map_err(io::Error::other)?;
-            look_into(blob)
+            read_tarball(blob)
         });
         let fail = |source| NpmError::Archive { package: self.package.clone(), source };
-        let (claimed, scripts, bundled) = looked.await.map_err(|error| fail(io::Error::other(error)))?.map_err(fail)?;
-        if Some(claimed.as_str()) != self.package.split('+').next() {
-            return Err(NpmError::WrongPackage { package: self.package.clone(), found: claimed });
+        let facts = looked.await.map_err(|error| fail(io::Error::other(error)))?.map_err(fail)?;
+        if Some(facts.identity.as_str()) != self.package.split('+').next() {
+            return Err(NpmError::WrongPackage { package: self.package.clone(), found: facts.identity });
         }
-        Ok(Contents { sha256, size, scripts, bundled })
+        Ok(Contents { sha256, size, scripts: facts.scripts, bundled: facts.bundled })
     }
 }
 
@@ -165,8 +165,24 @@ fn may_pass(error: &HttpError) -> bool {
     }
 }
 
-/// What the package.json claims to be, the scripts and the bundled packages.
-fn look_into(tarball: impl Read + Send) -> io::Result<(String, BTreeMap<String, Sha256>, BTreeSet<String>)> {
+/// What a tarball says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TarballFacts {
+    /// The `name@version` that its package.json claims.
+    pub identity: String,
+    /// sha256 of the command line of each install script.
+    pub scripts: BTreeMap<String, Sha256>,
+    /// Packages in its own `node_modules`.
+    pub bundled: BTreeSet<String>,
+    /// Its package.json.
+    pub manifest: Value,
+}
+
+/// Looks into a tarball.
+///
+/// # Errors
+/// When it cannot be unpacked or has no package.json.
+pub fn read_tarball(tarball: impl Read + Send) -> io::Result<TarballFacts> {
     let mut archive = tar::Archive::new(decompress(tarball)?);
     let (mut manifest, mut has_binding, mut bundled) = (Value::Null, HasBinding::No, BTreeSet::new());
     for entry in archive.entries()? {
@@ -194,11 +210,11 @@ fn look_into(tarball: impl Read + Send) -> io::Result<(String, BTreeMap<String, 
     }
     let hash = |(event, command): (String, String)| (event, Sha256::of(command));
     let scripts = install_scripts(&manifest, has_binding).into_iter().map(hash).collect();
-    Ok((claimed_identity(&manifest), scripts, bundled))
+    Ok(TarballFacts { identity: claimed_identity(&manifest), scripts, bundled, manifest })
 }
 
 /// The sha512 of a subresource integrity, which may list several hashes (W3C SRI, 3.3).
-fn parse_integrity(text: &str) -> Option<Sha512> {
+pub fn parse_integrity(text: &str) -> Option<Sha512> {
     text.split_ascii_whitespace().find_map(|hash| {
         let encoded = hash.strip_prefix("sha512-")?;
         let encoded = encoded.split('?').next()?;

@@ -31,6 +31,7 @@ use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 pub use error::PipError;
+pub use page::{ListedFile, fetch_files};
 
 use catalogue::{Catalogue, Choices};
 use requirement::{Asked, Node};

@@ -22,17 +22,23 @@ const PAGE_LIMIT: u64 = 128 << 20;
 
 /// A file as the index lists it, not yet judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ListedFile {
-    pub(super) filename: String,
-    pub(super) url: Url,
-    pub(super) sha256: Option<Sha256>,
-    pub(super) size: Option<u64>,
+pub struct ListedFile {
+    /// Its name.
+    pub filename: String,
+    /// Its address.
+    pub url: Url,
+    /// Its digest, where the index vouches for one.
+    pub sha256: Option<Sha256>,
+    /// Its size in bytes, where the index says it.
+    pub size: Option<u64>,
     /// The hash of the metadata served beside the wheel (PEP 658), where the index vouches for it.
-    pub(super) metadata: Option<Sha256>,
-    pub(super) requires_python: Option<String>,
-    pub(super) yanked: bool,
+    pub metadata: Option<Sha256>,
+    /// Its specifier of Python versions.
+    pub requires_python: Option<String>,
+    /// Whether its publisher asks not to use it (PEP 592).
+    pub yanked: bool,
     /// When it was uploaded, in seconds since 1970.
-    pub(super) published: Option<i64>,
+    pub published: Option<i64>,
 }
 
 /// A wheel that the target can use.
@@ -226,7 +232,10 @@ pub(super) fn tags_of(filename: &str) -> &str {
 }
 
 /// Fetches the list of a project's files; nothing when the index does not know the project.
-pub(super) async fn fetch_files(
+///
+/// # Errors
+/// When the index cannot be asked, or its page cannot be read.
+pub async fn fetch_files(
     project: &str,
     source: &Source,
     http: &HttpClient,

@@ -6,6 +6,7 @@ from checks.common import (
     FALKORDB,
     PYTHON,
     VALKEY,
+    Program,
     ask,
     cli,
     plain,
@@ -105,13 +106,19 @@ def _check_housekeeping(report: Report, place: Place) -> None:
         left = place.run(["ls", SETS]).out.split()
         expect("not-a-set" in left and "opencode-20200101T000000Z" not in left, f"left: {left}")
     with report.check("backup-second-run-at-once"):
-        # The lock as a backup holds it; a restore must wait for a backup as well.
-        with running(place, ["sh", "-c", "exec 9>/run/opencode-backup.lock; flock 9; exec sleep 30"]):
-            wait_until(
-                lambda: place.run(["flock", "-n", "/run/opencode-backup.lock", "true"]).code == 1, 5, "the lock is held"
-            )
-            for done in (_backup(place, LOCAL), _restore(place, LOCAL)):
-                _expect_error(done, 1, "another backup or restore is running")
+        # Valkey keeps the first backup waiting for its dump until the others have been refused.
+        before = _sets(place)
+        cli(place, 6380, "CONFIG", "SET", "repl-diskless-sync-delay", "600")
+        first = Program(place, ["/app/scripts/backup"], LOCAL)
+        wait_until(
+            lambda: place.run(["flock", "-n", "/run/opencode-backup.lock", "true"]).code == 1, 30, "the lock is held"
+        )
+        for done in (_backup(place, LOCAL), _restore(place, LOCAL)):
+            _expect_error(done, 1, "another backup or restore is running")
+        expect(first.ended() is None and _sets(place) == before, "the first backup did not wait")
+        cli(place, 6380, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+        wait_until(lambda: first.ended() is not None, 60, "the first backup ends")
+        expect(first.ended() == 0 and len(_sets(place)) == len(before) + 1, first.log())
 
 
 def _check_refusals(report: Report, place: Place) -> None:

@@ -1,6 +1,8 @@
 """The server itself: starts, is healthy, answers JSON, stops. No store and no registry can be reached."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from checks.common import PYTHON, ask, running, wait_for_health, wait_until
 from places import IDLE, SERVER, Place, PlaceMaker
@@ -16,6 +18,7 @@ CHECKS = (
     "graphiti-server-connected",
     "server-runs-the-promised-command",
     "image-verify",
+    "engine-says-healthy-in-start-period",
     "sigterm-stops-in-5-s",
 )
 ALONE_CHECKS = ("server-starts-without-start-script",)
@@ -41,10 +44,26 @@ def check_server(report: Report, maker: PlaceMaker) -> None:
             with report.check("image-verify"):
                 done = place.run(["/app/scripts/verify", "--build"], timeout=90)
                 expect(done.code == 0, done.text)
+            with report.check("engine-says-healthy-in-start-period") as details:
+                details.append(_check_health(place, maker.image_config().raw))
             with report.check("sigterm-stops-in-5-s") as details:
                 details.append(f"ended after {place.stop(5):.1f} s")
         finally:
             place.close()
+
+
+def _check_health(place: Place, config: Mapping[str, Any] | None) -> str:
+    """The engine's own word; without an engine, what it would run."""
+    if place.health() is None:
+        expect(config is not None, "the image's configuration was not given (--image-config)")
+        kind, *command = config["Healthcheck"]["Test"]
+        done = place.run(command if kind == "CMD" else ["/bin/sh", "-c", *command])
+        expect(done.code == 0, done.text)
+        return "no engine: the health check was run as the image says"
+    wait_until(lambda: place.health().status != "starting", 60, "the engine has an answer")
+    health = place.health()
+    expect(health.status == "healthy" and health.healthy_after_seconds <= 40, str(health))
+    return f"healthy {health.healthy_after_seconds:.1f} s after the start"
 
 
 def _check_started(report: Report, place: Place) -> None:
