@@ -116,7 +116,9 @@ fn dry_run_and_exit_code_say_what_would_change() {
     let dry = project.run(&["--quiet", "update", "--dry-run"]);
     assert_eq!(
         dry,
-        yes("npm:shout 2.0.0 -> 2.1.0  minor  +3 B  for shout = \"^2.0\"\n10 pins, the lockfile would change; nothing was written\n")
+        yes(
+            "npm:shout 2.0.0 -> 2.1.0  minor  +3 B  for shout = \"^2.0\"\n10 pins, the lockfile would change; nothing was written\n"
+        )
     );
     assert_eq!(code(&["update", "--dry-run", "--exit-code"]), 1);
     assert_eq!(project.read("lockfile.toml"), lock);
