@@ -39,8 +39,8 @@ fn a_step_that_is_not_the_same_every_time_is_found_and_named() {
         out.contains("error: the image for linux/amd64 came out differently, in 1 path [image-rebuilt]\n"),
         "{out}"
     );
-    let step = "    /x  content  step 3: RUN cat /proc/sys/kernel/random/uuid \\ > /x\n";
-    assert!(out.contains(step), "{out}");
+    let step = "  step 3: RUN cat /proc/sys/kernel/random/uuid \\ > /x";
+    assert!(out.lines().any(|line| line.starts_with("    /x  content") && line.ends_with(step)), "{out}");
     assert!(out.ends_with("not proven\n"), "{out}");
     let kept: Vec<&str> = out.lines().filter_map(|line| line.trim().strip_prefix("kept  ")).collect();
     assert_eq!(kept.len(), 2, "{out}");
