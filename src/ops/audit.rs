@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::audit_inputs::{check_evidence, licences, secrets};
 use super::error::OpsError;
+use super::first_seen;
 use super::session::Session;
 use super::what::{What, pins_named};
 use crate::audit::advisory::{
     ADVISORY, AdvisoryRequest, DataPlace, EcosystemState, PinState, Unfixed, judge, open_data,
 };
+use crate::audit::ledger::{self, REPUBLISHED};
 use crate::audit::secrets::secret_rules;
 use crate::audit::{
     CHALLENGE_DIFFERS, Challenged, EVIDENCE_LOST, Finding, Level, NOT_AUDITED, POLICY_LICENCE, PolicyRequest, Rule,
@@ -84,6 +86,10 @@ pub struct AuditOutcome {
     pub signatures: Vec<Signed>,
     /// What other sources have, where they were asked.
     pub challenged: Vec<Challenged>,
+    /// Pins whose files this machine's ledger has as they are.
+    pub seen_before: usize,
+    /// Pins whose files this machine never saw before.
+    pub never_seen: usize,
     /// What was looked for.
     #[serde(skip)]
     pub rules: Vec<&'static Rule>,
@@ -104,7 +110,7 @@ impl AuditOutcome {
     /// The answer of all findings together.
     pub fn answer(&self) -> AuditAnswer {
         let answers = self.findings.iter().filter(|finding| finding.counts()).map(|finding| {
-            match [&SIGNATURE_BAD, &CHALLENGE_DIFFERS].contains(&finding.rule) {
+            match [&SIGNATURE_BAD, &CHALLENGE_DIFFERS, &REPUBLISHED].contains(&finding.rule) {
                 true => AuditAnswer::Distrust,
                 false => AuditAnswer::No,
             }
@@ -131,6 +137,8 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         pins: judged.pins,
         signatures: Vec::new(),
         challenged: Vec::new(),
+        seen_before: 0,
+        never_seen: 0,
         rules: Vec::new(),
     };
     if options.signatures == Signatures::Asked {
@@ -150,6 +158,10 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         findings.extend(check_challenge(&outcome.challenged));
         rules.push(&CHALLENGE_DIFFERS);
     }
+    let seen = first_seen::look_up(session, &lock)?;
+    (outcome.seen_before, outcome.never_seen) = (seen.known, seen.new);
+    findings.extend(seen.findings);
+    rules.extend([&REPUBLISHED, &ledger::OTHER_SOURCE, &ledger::UNREADABLE]);
     // A gap of these is judged with all other gaps.
     let (shared, shared_rules) = check_shared(session, options, &file, &lock, now)?;
     findings.extend(shared);
