@@ -88,21 +88,7 @@ pub(super) fn secrets(session: &Session, manifest: &Manifest, lock: &Lockfile) -
         let rendered = session.rendered(manifest, lock, *platform)?;
         let project = read_project(&session.paths.context(), &rendered.instructions.copies);
         let project = project.map_err(AssembleError::from)?;
-<<<<<<< HEAD
         for finding in secrets_of(session, &rendered, &lock.base, *platform, &project)?.findings {
-=======
-        let config = image::config_of(&rendered.text)?;
-        let base = manifest_of(&lock.base, *platform);
-        let base = base.map(|pinned| BaseConfig::read(pinned, &session.store)).transpose()?;
-        let inherited = base.map(|base| image::inherited_config(&base.runtime)).transpose()?;
-        let texts = ContainerfileTexts {
-            template: &rendered.template,
-            rendered: &rendered.text,
-            config: &config,
-            inherited: inherited.as_ref(),
-        };
-        for finding in check_project(&project, &texts)?.findings {
->>>>>>> h-audit
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
