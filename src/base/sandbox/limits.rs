@@ -1,5 +1,5 @@
 //! What a room may have: memory and processes by control groups (version 2 or 1) where this user may make some, else by
-//! the kernel's limits for each process and by counting (`init`).
+//! counting (`init`).
 
 use std::fs;
 use std::io;
@@ -15,8 +15,6 @@ use super::super::process::Cleanup;
 const PREFIX: &str = "oclock-";
 const OPEN_FILES: u64 = 1024;
 const OPEN_FILES_MOST: u64 = 1024 * 1024;
-/// How far behind the limit that is kept by counting the kernel's own stands: what one can take between two counts.
-const WALL: u64 = 1 << 30;
 const STACK: u64 = 8 * 1024 * 1024;
 const REMOVE_TRIES: u32 = 250;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
@@ -87,7 +85,7 @@ pub(super) fn join(group: &Path) -> io::Result<()> {
 }
 
 /// The limits that each process has by itself, the same whatever the host's are. Where the room's limits are kept by
-/// counting, these are the walls behind them: what grows faster than one counts stops there.
+/// counting, the kernel's own for processes stands behind it; it has none for memory in use, only for memory asked for.
 pub(super) fn apply(limits: &Limits, is_watched: bool) -> io::Result<()> {
     let set = |resource, soft: u64, hard: u64| {
         let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
@@ -98,8 +96,7 @@ pub(super) fn apply(limits: &Limits, is_watched: bool) -> io::Result<()> {
     set(Resource::Nofile, OPEN_FILES, OPEN_FILES_MOST)?;
     set(Resource::Stack, STACK, u64::MAX)?;
     if is_watched {
-        let (memory, processes) = (limits.memory.saturating_add(WALL), limits.processes.saturating_mul(2));
-        set(Resource::Data, memory, memory)?;
+        let processes = limits.processes.saturating_mul(2);
         set(Resource::Nproc, processes, processes)?;
     }
     Ok(())
