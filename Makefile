@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 OCLOCK := target/release/oclock
 
-.PHONY: image test lint fmt bench update
+.PHONY: image test lint fmt tamper bench update
 
 image: ## Build this repository's own image from the committed lockfile; prints its ID
 	tools/ensure-engines build
@@ -22,6 +22,10 @@ lint: ## Formatting, clippy without warnings, licences, no registry named
 
 fmt:
 	cargo fmt
+
+tamper: ## Lockfiles and stores changed with bad intent and at random, beside npm, uv and pip
+	OCLOCK_MUTATIONS=10000 OCLOCK_DAMAGES=1000 cargo test --locked --test tamper --test store_damage -- --nocapture
+	tools/tamper-peers
 
 bench: ## Peers side by side in one run, as ratios
 	tools/ensure-engines all

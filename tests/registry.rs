@@ -164,7 +164,7 @@ impl Bench {
         Self { directory, store, index, layer: layers[0] }
     }
 
-    fn image(&self) -> impl Fn(&str) -> Reply + Send + Sync + 'static {
+    fn image(&self) -> impl Fn(&str) -> Reply + Send + Sync + use<> {
         image_of(&self.directory.path().join("layout"), self.index)
     }
 

@@ -46,5 +46,5 @@ fn a_reviewer_sees_what_the_page_shows() {
     let reviewer = Project::with(&registries);
     Repository::clone(&author, &reviewer);
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/review.md")).unwrap();
-    assert_eq!(run_examples("review.md", &page, &reviewer), 5);
+    assert_eq!(run_examples("review.md", &page, &reviewer), 6);
 }

@@ -119,21 +119,21 @@ impl Bench {
     }
 }
 
+/// What a runner puts in for an expression.
+fn filled(text: &str) -> &str {
+    match text {
+        "${{ github.base_ref }}" | "${{ github.ref_name }}" => "main",
+        "${{ github.token }}" => "token",
+        "${{ github.event.pull_request.number }}" => "7",
+        other => other,
+    }
+}
+
 /// The variables of a job or step, with what a runner puts in for its expressions.
 fn variables(env: &Yaml) -> Vec<(String, String)> {
-    let known = [
-        ("${{ github.base_ref }}", "main"),
-        ("${{ github.ref_name }}", "main"),
-        ("${{ github.token }}", "token"),
-        ("${{ github.event.pull_request.number }}", "7"),
-    ];
     let Some(pairs) = env.as_hash() else { return Vec::new() };
-    let value = |text: &str| -> String {
-        let found = known.iter().find(|(expression, _)| *expression == text);
-        found.map_or_else(|| text.to_owned(), |(_, value)| (*value).to_owned())
-    };
-    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap().to_owned(), value(text.as_str().unwrap())));
-    let pairs: Vec<(String, String)> = pairs.collect();
+    let pairs = pairs.iter().map(|(name, text)| (name.as_str().unwrap(), filled(text.as_str().unwrap())));
+    let pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert!(pairs.iter().all(|(_, value)| !value.contains("${{")), "{pairs:?}");
     pairs
 }

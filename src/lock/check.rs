@@ -168,6 +168,7 @@ fn check_npm(lock: &Lockfile) -> Result<(), Complaint> {
             require(pin.scripts.keys().all(|name| scripts.contains(name.as_str())), || {
                 "a script has a name that npm does not run".into()
             })?;
+            require(pin.artifact.sha512.is_some(), || format!("{} has no sha512", pin.name))?;
             require(is_npm_path(&pin.name, &pin.version, &pin.artifact.path), || {
                 format!("the path of {} {} is not `name/-/name-version.tgz`", pin.name, pin.version)
             })

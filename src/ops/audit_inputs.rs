@@ -2,15 +2,14 @@
 
 use super::error::OpsError;
 use super::revision::{RevisionError, read_side};
+use super::secrets::secrets_of;
 use super::session::Session;
 use crate::assemble::AssembleError;
 use crate::assemble::files::read_project;
 use crate::attest::{Bill, BillRequest, Detail};
-use crate::audit::secrets::{ContainerfileTexts, check_project};
 use crate::audit::{EVIDENCE_LOST, Finding, LicensedPackage, LockChange, check_lock_change, not_audited};
 use crate::base::clock;
 use crate::base::explain::{Explain, Kind};
-use crate::image;
 use crate::lock::{LockLines, Lockfile, diff};
 use crate::manifest::Manifest;
 use crate::model::Sha256;
@@ -88,9 +87,7 @@ pub(super) fn secrets(session: &Session, manifest: &Manifest, lock: &Lockfile) -
         let rendered = session.rendered(manifest, lock, *platform)?;
         let project = read_project(&session.paths.context(), &rendered.instructions.copies);
         let project = project.map_err(AssembleError::from)?;
-        let config = image::config_of(&rendered.text)?;
-        let texts = ContainerfileTexts { template: &rendered.template, rendered: &rendered.text, config: &config };
-        for finding in check_project(&project, &texts)?.findings {
+        for finding in secrets_of(session, &rendered, &lock.base, *platform, &project)?.findings {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }

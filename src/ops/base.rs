@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::assemble::{BaseConfig, BaseFacts, NODE_VARIABLE, PYTHON_VARIABLE};
 use crate::base::archive::Compression;
 use crate::base::fs::FsError;
-use crate::image::{BASE_LAYER, BaseBlob, Blob, SealedLayer};
+use crate::image::{BASE_LAYER, BaseBlob, Blob, ImageConfig, SealedLayer};
 use crate::lock::{self, AptPin, BaseManifest, BasePin, Finding, Lockfile, pinned_upstream};
 use crate::manifest::{BaseRequest, Manifest};
 use crate::model::Platform;
@@ -68,6 +68,20 @@ impl Ground {
         let installed = self.facts.installed_upstream("python3");
         installed.or_else(|| self.config.variable(PYTHON_VARIABLE).map(str::to_owned))
     }
+}
+
+/// What the image inherits from the config of its base, as it is in the store; nothing when the base is no image.
+///
+/// # Errors
+/// When the config is not in the store, or is none.
+pub(super) fn inherited_config(
+    session: &Session,
+    base: &BasePin,
+    platform: Platform,
+) -> Result<Option<ImageConfig>, OpsError> {
+    let Some(pinned) = manifest_of(base, platform) else { return Ok(None) };
+    let config = BaseConfig::read(pinned, &session.store)?;
+    Ok(Some(crate::image::inherited_config(&config.runtime)?))
 }
 
 /// The Node that an image will have: what the manifest says, else what is pinned, else what the base brings.

@@ -1,11 +1,11 @@
 //! A project or an image that holds a secret is refused, unless a waiver excuses it.
 
-use super::base::manifest_of;
+use super::base::inherited_config;
 use super::build::Prepared;
 use super::error::OpsError;
 use super::session::Session;
 use crate::assemble::apt::package_contents;
-use crate::assemble::{AssembleError, BaseConfig, Context, Project};
+use crate::assemble::{AssembleError, Context, Project};
 use crate::audit::secrets::{ContainerfileTexts, ImageRequest, Secrets, check_image, check_project, secret_rules};
 use crate::audit::{Finding, UNUSED_WAIVER, Waived, apply_waivers};
 use crate::base::clock::now;
@@ -13,6 +13,8 @@ use crate::base::explain::{Explain, Kind};
 use crate::base::text::count;
 use crate::image::{self, SealedImage};
 use crate::lock::BasePin;
+use crate::model::Platform;
+use crate::template::Rendered;
 
 /// Why the answer is no: what was found, and when.
 #[derive(Debug)]
@@ -94,6 +96,28 @@ impl Explain for SecretsFound {
     }
 }
 
+/// What is found in the project's files and the Containerfile, excused or not.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn secrets_of(
+    session: &Session,
+    rendered: &Rendered,
+    base: &BasePin,
+    platform: Platform,
+    project: &Project,
+) -> Result<Secrets, OpsError> {
+    let config = image::config_of(&rendered.text)?;
+    let inherited = inherited_config(session, base, platform)?;
+    let texts = ContainerfileTexts {
+        template: &rendered.template,
+        rendered: &rendered.text,
+        config: &config,
+        inherited: inherited.as_ref(),
+    };
+    Ok(check_project(project, &texts)?)
+}
+
 /// Looks for secrets in the project's files and the Containerfile.
 ///
 /// # Errors
@@ -103,18 +127,7 @@ pub(super) fn refuse_in_project(
     prepared: &Prepared,
     project: &Project,
 ) -> Result<Secrets, OpsError> {
-    let rendered = &prepared.rendered;
-    let config = image::config_of(&rendered.text)?;
-    let base = manifest_of(&prepared.lock.base, prepared.platform);
-    let base = base.map(|pinned| BaseConfig::read(pinned, &session.store)).transpose()?;
-    let inherited = base.map(|base| image::inherited_config(&base.runtime)).transpose()?;
-    let texts = ContainerfileTexts {
-        template: &rendered.template,
-        rendered: &rendered.text,
-        config: &config,
-        inherited: inherited.as_ref(),
-    };
-    let secrets = check_project(project, &texts)?;
+    let secrets = secrets_of(session, &prepared.rendered, &prepared.lock.base, prepared.platform, project)?;
     // A waiver that excuses nothing here may do so in the image.
     let judged = judged(session, prepared, secrets.findings.clone());
     refuse(judged.into_iter().filter(|finding| finding.rule != &UNUSED_WAIVER), SecretsStage::Project)?;

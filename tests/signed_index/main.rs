@@ -68,7 +68,9 @@ impl Bench {
             packages: &["tool".to_owned()],
             recommends: Recommends::Ignore,
             installed: Some(""),
+            as_of: None,
             now: NOW,
+            as_of: None,
         };
         let store = Store::open(self.directory.path().join(format!("store-{number}"))).unwrap();
         let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();

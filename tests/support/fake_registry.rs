@@ -96,7 +96,7 @@ fn serve_one(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, answer: &dyn Fn(&
 }
 
 /// What a registry answers that has the image of a layout under `node:20-slim`, and nothing else.
-pub fn image_of(layout: &Path, index: Sha256) -> impl Fn(&str) -> Reply + Send + Sync + 'static {
+pub fn image_of(layout: &Path, index: Sha256) -> impl Fn(&str) -> Reply + Send + Sync + use<> {
     let layout: PathBuf = layout.to_owned();
     move |path| {
         let name = path.strip_prefix("/v2/node/manifests/").or_else(|| path.strip_prefix("/v2/node/blobs/"));

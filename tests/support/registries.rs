@@ -101,7 +101,12 @@ impl Registries {
 
     /// Publishes an essential package with what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
     pub fn shell(&mut self) {
-        let busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
+        let mut busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
+        // Its shell runs its own dpkg rather than the one on the PATH, unless that is called otherwise.
+        let own = busybox.windows(15).position(|name| name == b"\0dpkg\0dpkg-deb\0");
+        if let Some(own) = own {
+            busybox[own + 4] = b'f';
+        }
         let mut files = vec![("bin/busybox".to_owned(), busybox.clone()), ("bin/sh".to_owned(), busybox)];
         let mut script =
             |path: &str, text: &str| files.push((path.into(), format!("#!/bin/sh\n{text}\n").into_bytes()));

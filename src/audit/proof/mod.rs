@@ -156,6 +156,14 @@ pub static TODAY_DEPRECATED: Rule = Rule {
     help: "It still works; its publisher will not mend it.",
 };
 
+/// A version that was published at another time than the lock says.
+pub static TODAY_PUBLISHED: Rule = Rule {
+    id: "registry-published",
+    level: Level::Error,
+    title: "a version that its registry dates otherwise than the lockfile",
+    help: "The age of a release decides whether `min-age-days` lets it in: the lockfile was changed by hand, or the registry's times were.",
+};
+
 /// A registry that serves an older signed index than the lock has.
 pub static TODAY_OLDER: Rule = Rule {
     id: "registry-older",
@@ -229,7 +237,8 @@ pub static OFFLINE_RULES: [&Rule; 20] = [
 ];
 
 /// What is looked for at the registries.
-pub static ONLINE_RULES: [&Rule; 5] = [&TODAY_OTHER, &TODAY_GONE, &TODAY_YANKED, &TODAY_DEPRECATED, &TODAY_OLDER];
+pub static ONLINE_RULES: [&Rule; 6] =
+    [&TODAY_OTHER, &TODAY_GONE, &TODAY_YANKED, &TODAY_DEPRECATED, &TODAY_PUBLISHED, &TODAY_OLDER];
 
 /// The rules whose findings mean that something is not to be trusted, rather than merely not in order.
 pub fn means_distrust(rule: &Rule) -> bool {

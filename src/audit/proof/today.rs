@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::artifacts::{label, subject};
 use super::rollback::moment;
-use super::{CHAIN, TODAY_DEPRECATED, TODAY_GONE, TODAY_OLDER, TODAY_OTHER, TODAY_YANKED, UNCHECKED};
+use super::{CHAIN, TODAY_DEPRECATED, TODAY_GONE, TODAY_OLDER, TODAY_OTHER, TODAY_PUBLISHED, TODAY_YANKED, UNCHECKED};
 use crate::audit::finding::{Finding, Rule};
 use crate::base::explain::{Explain, Kind};
 use crate::base::http::{HttpClient, HttpError, Request};
@@ -68,6 +68,14 @@ fn other(pin: &PinView<'_>, locked: &str, served: &str) -> Finding {
     Finding { evidence, ..Finding::new(&TODAY_OTHER, subject(pin), message) }
 }
 
+/// A finding where both say a time and not the same.
+fn redated(pin: &PinView<'_>, locked: Option<i64>, served: Option<i64>) -> Option<Finding> {
+    let (locked, served) = (locked?, served?);
+    let message = format!("`{}` was published at another time than the lockfile says", label(pin));
+    let evidence = vec![format!("  locked  {}", moment(locked)), format!("  served  {}", moment(served))];
+    (locked != served).then(|| Finding { evidence, ..Finding::new(&TODAY_PUBLISHED, subject(pin), message) })
+}
+
 fn gone(pin: &PinView<'_>) -> Finding {
     let message = format!("`{}` is no longer to be had from `{}`", label(pin), pin.artifact.source);
     Finding::new(&TODAY_GONE, subject(pin), message)
@@ -79,6 +87,9 @@ type ByPackage<'a, P> = BTreeMap<(&'a SourceName, &'a PackageName), Vec<&'a P>>;
 struct Document {
     #[serde(default)]
     versions: BTreeMap<String, Version>,
+    /// Beside the versions' times there may be an object that says what was unpublished.
+    #[serde(default)]
+    time: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +115,9 @@ async fn ask_npm(request: &TodayRequest<'_>) -> Vec<Finding> {
             Ok(source) => source,
             Err(error) => return vec![unanswered(format!("npm:{name}"), &error)],
         };
-        match npm_document(&source, name, request.http).await {
+        let with_times = pins.iter().any(|pin| pin.published.is_some());
+        let kind = if with_times { WHOLE } else { ABBREVIATED };
+        match npm_document(&source, name, kind, request.http).await {
             Ok(document) => pins.iter().flat_map(|pin| judge_npm(pin, document.as_ref())).collect(),
             Err(error) => vec![unanswered(format!("npm:{name}"), &error)],
         }
@@ -112,12 +125,19 @@ async fn ask_npm(request: &TodayRequest<'_>) -> Vec<Finding> {
     join_all(questions).await.into_iter().flatten().collect()
 }
 
-async fn npm_document(source: &Source, name: &PackageName, http: &HttpClient) -> Result<Option<Document>, HttpError> {
+/// The document with the times of all versions, which is large.
+const WHOLE: &str = "application/json";
+/// The document that npm itself asks for.
+const ABBREVIATED: &str = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8";
+
+async fn npm_document(
+    source: &Source,
+    name: &PackageName,
+    kind: &'static str,
+    http: &HttpClient,
+) -> Result<Option<Document>, HttpError> {
     let Ok(url) = source.url.join(&format!("./{}", name.as_str().replace('/', "%2f"))) else { return Ok(None) };
-    let request = Request::get(url)
-        .accept("application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8")
-        .authorization(source.authorization.as_deref())
-        .limit(DOCUMENT_LIMIT);
+    let request = Request::get(url).accept(kind).authorization(source.authorization.as_deref()).limit(DOCUMENT_LIMIT);
     match http.fetch(request).await {
         // What cannot be read names no version, so that every pin of it counts as gone.
         Ok(answer) => Ok(serde_json::from_slice(&answer.body).ok()),
@@ -138,6 +158,10 @@ fn judge_npm(pin: &NpmPin, document: Option<&Document>) -> Vec<Finding> {
             findings.push(other(&view, &format!("sha512:{locked}"), served.unwrap_or("no integrity")));
         }
     }
+    let time = document.and_then(|document| document.time.get(pin.version.as_str()));
+    let published =
+        time.and_then(|time| time.as_str()?.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_second);
+    findings.extend(redated(&view, pin.published, published));
     // Registries write a message, `true`, or an empty text for what is not deprecated.
     let words = match &version.deprecated {
         Value::String(text) if !text.is_empty() => Some(text.as_str()),
@@ -179,6 +203,7 @@ fn judge_pip(pin: &PipPin, files: &[ListedFile]) -> Vec<Finding> {
         let served = file.sha256.map_or_else(|| "no sha256".to_owned(), |digest| digest.prefixed());
         findings.push(other(&view, &pin.artifact.sha256.prefixed(), &served));
     }
+    findings.extend(redated(&view, pin.published, file.published));
     if file.yanked {
         findings.push(Finding::new(&TODAY_YANKED, subject(&view), format!("`{}` was yanked", label(&view))));
     }

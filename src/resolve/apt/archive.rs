@@ -56,10 +56,10 @@ impl SuiteRequest<'_> {
         let bytes = answer.map_err(|error| unreachable_file(name, &path, error))?;
         let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
         let verified = self.keyring.verify(&bytes, self.now).map_err(signature)?;
-        verified.check_made(self.now, CLOCK_SLACK).map_err(signature)?;
         let refused = |error| AptError::Release { name: name.clone(), path: path.clone(), source: Box::new(error) };
         let release = Release::parse(&verified.text).map_err(refused)?;
         release.check(self.suite, self.now).map_err(refused)?;
+        verified.check_made(self.now, CLOCK_SLACK).map_err(signature)?;
         let mut wanted = Vec::new();
         for component in &self.source.components {
             wanted.extend(release.indexes(component, self.architecture).map_err(refused)?);

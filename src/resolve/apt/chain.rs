@@ -8,7 +8,7 @@ use super::error::AptError;
 use super::pins;
 use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
-use crate::lock::{AptPin, ArchivePin, Lockfile};
+use crate::lock::{AptPin, ArchivePin, BasePin, Lockfile};
 use crate::model::{Artifact, SourceName};
 use crate::store::Store;
 
@@ -42,6 +42,7 @@ pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNam
     }
     let mut suites: BTreeMap<(&SourceName, &str), Vec<&ArchivePin>> = BTreeMap::new();
     let mut failed = BTreeSet::new();
+    let essential = Essential::of(lock);
     for archive in &lock.archives {
         let suite = (&archive.source, archive.suite.as_str());
         match verify_archive(archive, store, keyrings) {
@@ -53,7 +54,7 @@ pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNam
         }
     }
     for (suite, archives) in suites {
-        match unlisted_pins(&archives, open.remove(&suite).unwrap_or_default(), store) {
+        match unlisted_pins(&archives, open.remove(&suite).unwrap_or_default(), &essential, store) {
             Ok(links) => broken.extend(links),
             Err(error) => broken.push(BrokenLink { subject: subject(suite), error }),
         }
@@ -62,6 +63,33 @@ pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceNam
     broken
         .extend(open.values().flatten().map(|pin| unlisted(pin, "the lock names no archive for its source and suite")));
     broken
+}
+
+/// Which packages an image of packages alone cannot be without.
+struct Essential<'a> {
+    is_wanted: bool,
+    architectures: BTreeSet<&'a str>,
+    pinned: BTreeSet<&'a str>,
+}
+
+impl<'a> Essential<'a> {
+    fn of(lock: &'a Lockfile) -> Self {
+        let own = lock.platforms.iter().map(|platform| platform.architecture.as_str());
+        Self {
+            is_wanted: matches!(lock.base, BasePin::Debian { .. }),
+            architectures: own.chain(["all"]).collect(),
+            pinned: lock.apt.iter().map(|pin| pin.name.as_str()).collect(),
+        }
+    }
+
+    /// Whether a package that is listed must be pinned and is not.
+    fn lacks(&self, stanza: &Stanza<'_>) -> bool {
+        let is_essential = stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt";
+        self.is_wanted
+            && is_essential
+            && self.architectures.contains(stanza.architecture())
+            && !self.pinned.contains(stanza.package())
+    }
 }
 
 fn subject((source, suite): (&SourceName, &str)) -> String {
@@ -139,16 +167,25 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
     }
 }
 
-fn unlisted_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) -> Result<Vec<BrokenLink>, AptError> {
-    if pins.is_empty() {
-        return Ok(Vec::new());
-    }
+fn unlisted_pins(
+    archives: &[&ArchivePin],
+    pins: Vec<&AptPin>,
+    essential: &Essential<'_>,
+    store: &Store,
+) -> Result<Vec<BrokenLink>, AptError> {
+    let mut lacking: BTreeSet<(String, String)> = BTreeSet::new();
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
     let mut found: BTreeSet<(String, String, String, (String, String), Artifact)> = BTreeSet::new();
     for index in archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
-        for stanza in stanzas(&text).map(Stanza::parse).filter(|stanza| wanted.contains(stanza.package())) {
+        for stanza in stanzas(&text).map(Stanza::parse) {
+            if essential.lacks(&stanza) {
+                lacking.insert((stanza.package().to_owned(), stanza.version().to_owned()));
+            }
+            if !wanted.contains(stanza.package()) {
+                continue;
+            }
             let bad = |source| AptError::BadRecord { package: stanza.package().to_owned(), source };
             let artifact = pins::artifact(&index.source, &stanza).map_err(bad)?;
             let text = |value: &str| value.to_owned();
@@ -164,7 +201,15 @@ fn unlisted_pins(archives: &[&ArchivePin], pins: Vec<&AptPin>, store: &Store) ->
         found.contains(&(named.0, named.1, named.2, built_from, pin.artifact.clone()))
     };
     let why = "no index of its archive has this version with this source package, file, size and hash";
-    Ok(pins.iter().filter(|pin| !is_listed(pin)).map(|pin| unlisted(pin, why)).collect())
+    let mut broken: Vec<BrokenLink> = pins.iter().filter(|pin| !is_listed(pin)).map(|pin| unlisted(pin, why)).collect();
+    broken.extend(lacking.into_iter().map(|(name, version)| BrokenLink {
+        subject: format!("apt:{name}"),
+        error: AptError::Unlisted {
+            package: format!("{name} {version}"),
+            why: "a system is not without it, and no pin has it".to_owned(),
+        },
+    }));
+    Ok(broken)
 }
 
 fn unlisted(pin: &AptPin, why: &str) -> BrokenLink {

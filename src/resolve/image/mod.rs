@@ -108,7 +108,7 @@ pub async fn fetch_base(
     store: &Store,
     progress: &Progress,
 ) -> Result<(), ImageError> {
-    let BasePin::Image { reference, manifests, .. } = base else { return Ok(()) };
+    let BasePin::Image { reference, manifests, index, .. } = base else { return Ok(()) };
     let Some(manifest) = manifests.get(&platform) else { return Ok(()) };
     let registry = Registry::new(source, http, reference);
     let missing: Vec<(Sha256, u64)> = manifest
@@ -120,6 +120,12 @@ pub async fn fetch_base(
     let phase = progress.bytes("fetching base layers", missing.iter().map(|(_, size)| size).sum());
     let downloads = missing.iter().map(|(digest, size)| registry.blob(digest, *size, store, &phase));
     futures::future::try_join_all(downloads).await?;
+    // Proof alone: a registry may have forgotten an index whose tag moved on.
+    if !store.contains(index)
+        && let Ok(served) = registry.manifest(index).await
+    {
+        store.add_blob(&served.bytes)?;
+    }
     if !store.contains(&manifest.digest) {
         store.add_blob(&registry.manifest(&manifest.digest).await?.bytes)?;
     }
