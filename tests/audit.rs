@@ -4,6 +4,7 @@
 mod support;
 
 use oclock::lock::{parse_lockfile, render_lockfile};
+use oclock::model::Sha256;
 use serde_json::{Value, json};
 
 use support::advisories::{advisory, archive, days_ago, harmless, write};
@@ -522,4 +523,17 @@ fn nothing_is_changed_by_looking() {
     let answer = project.run(&["audit", "--challenge", "npm:nobody"]);
     assert_eq!(answer.code, 2);
     assert!(answer.stderr.starts_with("error: neither the lockfile nor the manifest has `npm:nobody`\n"), "{answer:?}");
+}
+
+#[test]
+fn a_version_that_was_seen_with_other_bytes_is_distrust() {
+    let (_registries, project) = bench();
+    let answer = audit(&project, &["--format", "json"]);
+    let seen = outcome(&answer);
+    assert_eq!((answer.code, &seen["seen_before"], &seen["never_seen"]), (0, &json!(10), &json!(0)));
+    let mut lock = parse_lockfile(&project.read("lockfile.toml"), "lockfile.toml").unwrap();
+    lock.pip[0].artifact.sha256 = Sha256::of("other");
+    project.write("lockfile.toml", render_lockfile(&lock));
+    let answer = audit(&project, &["--format", "json"]);
+    assert_eq!((answer.code, subjects(&answer, "ledger-republished")), (4, vec!["pip:numbers".to_owned()]));
 }

@@ -17,7 +17,7 @@ use support::project::Project;
 use support::registries::Registries;
 
 fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").args(arguments).output().expect("install skopeo (`apt-get install skopeo`)");
+    let output = Command::new("skopeo").args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -1,5 +1,5 @@
 //! `oclock verify --rebuild`: real engines, a system of busybox alone, packages from a loopback archive.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! `oclock verify`: the real binary in a temporary project against registries on loopback.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 
 mod support;
 

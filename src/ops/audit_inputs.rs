@@ -1,12 +1,11 @@
 //! What `audit` looks at beside the lockfile: the lockfile before, licences, the project's files.
 
-use super::base::manifest_of;
 use super::error::OpsError;
 use super::revision::{RevisionError, read_side};
 use super::secrets::secrets_of;
 use super::session::Session;
+use crate::assemble::AssembleError;
 use crate::assemble::files::read_project;
-use crate::assemble::{AssembleError, BaseConfig};
 use crate::attest::{Bill, BillRequest, Detail};
 use crate::audit::{EVIDENCE_LOST, Finding, LicensedPackage, LockChange, check_lock_change, not_audited};
 use crate::base::clock;

@@ -42,7 +42,7 @@ fn lock(registries: &Registries, store: &Store, content: &str) -> Lockfile {
         registries.site.put(&format!("/v2/tool/{kind}/{}", digest.prefixed()), bytes);
         digest
     };
-    let layer = vec![content.as_bytes(), &[0; 10240]].concat();
+    let layer = [content.as_bytes(), &[0; 10240]].concat();
     let diff_id = put("blobs", &layer);
     let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": [diff_id.prefixed()] } });

@@ -257,7 +257,7 @@ pub const CLASSES: &[Class] = &[
     }),
     class("required-by: someone else", |lock, eco| match eco {
         "npm" => with_value(
-            &lock.replace("pad-left", "pad-left"),
+            lock,
             eco,
             "required-by",
             "[\n  \"/usr/local/lib/node_modules/shout/node_modules/pad-left\",\n  \"manifest\",\n]",

@@ -15,7 +15,7 @@ pub fn check_base(base: &BasePin, store: &Store, missing: Level) -> Vec<Finding>
     let BasePin::Image { index, manifests, .. } = base else { return Vec::new() };
     let looker = Looker { store, missing };
     let mut findings = Vec::new();
-    let top = looker.document("the index", index).map_err(|finding| findings.push(finding)).ok();
+    let top = looker.document("the index", index).map_err(|finding| findings.push(*finding)).ok();
     for (platform, manifest) in manifests {
         if let Some(top) = &top
             && *index != manifest.digest
@@ -35,14 +35,18 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    fn document(&self, what: &str, digest: &Sha256) -> Result<Value, Finding> {
+    fn document(&self, what: &str, digest: &Sha256) -> Result<Value, Box<Finding>> {
         let bytes = match self.store.read_blob(digest) {
             Ok(bytes) => bytes,
-            Err(StoreError::Missing { .. }) => return Err(self.unchecked(&format!("{what} of the base"), digest)),
-            Err(error) => return Err(broken(format!("{what} of the base cannot be read: {error}"), Vec::new())),
+            Err(StoreError::Missing { .. }) => {
+                return Err(Box::new(self.unchecked(&format!("{what} of the base"), digest)));
+            }
+            Err(error) => {
+                return Err(Box::new(broken(format!("{what} of the base cannot be read: {error}"), Vec::new())));
+            }
         };
         serde_json::from_slice(&bytes)
-            .map_err(|error| broken(format!("{what} of the base is no JSON: {error}"), Vec::new()))
+            .map_err(|error| Box::new(broken(format!("{what} of the base is no JSON: {error}"), Vec::new())))
     }
 
     fn unchecked(&self, what: &str, digest: &Sha256) -> Finding {
@@ -54,7 +58,7 @@ impl Looker<'_> {
     fn check_manifest(&self, platform: Platform, pin: &BaseManifest) -> Vec<Finding> {
         let document = match self.document("the manifest", &pin.digest) {
             Ok(document) => document,
-            Err(finding) => return vec![finding],
+            Err(finding) => return vec![*finding],
         };
         let mut findings = Vec::new();
         let mut differ = |what: &str, locked: String, found: String| {
@@ -74,7 +78,7 @@ impl Looker<'_> {
         });
         differ("list of layers", joined(locked), joined(layers));
         match self.document("the config", &pin.config) {
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
             Ok(config) => {
                 let listed = config.pointer("/rootfs/diff_ids").and_then(Value::as_array).into_iter().flatten();
                 let found = joined(listed.map(|id| id.as_str().unwrap_or_default().to_owned()));

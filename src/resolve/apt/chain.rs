@@ -167,6 +167,9 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
     }
 }
 
+/// A package as an index lists it: name, version, architecture, its source package with that one's version, its file.
+type ListedPackage = (String, String, String, (String, String), Artifact);
+
 fn unlisted_pins(
     archives: &[&ArchivePin],
     pins: Vec<&AptPin>,
@@ -175,7 +178,7 @@ fn unlisted_pins(
 ) -> Result<Vec<BrokenLink>, AptError> {
     let mut lacking: BTreeSet<(String, String)> = BTreeSet::new();
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
-    let mut found: BTreeSet<(String, String, String, (String, String), Artifact)> = BTreeSet::new();
+    let mut found: BTreeSet<ListedPackage> = BTreeSet::new();
     for index in archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
