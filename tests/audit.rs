@@ -381,10 +381,11 @@ fn evidence_that_is_gone_is_found() {
     policy(&project, "keep-evidence = true");
     let answer = audit(&project, &["--format", "json"]);
     assert_eq!((answer.code, subjects(&answer, "not-audited")), (1, vec!["evidence".to_owned()]));
+    publish(&project, 90);
     let lock = project.read("lockfile.toml");
     project.write("before.toml", &lock);
     assert_eq!(audit(&project, &["--previous", "before.toml"]).code, 0);
-    let start = lock.find("sha512 = ").unwrap();
+    let start = lock.find("published = ").unwrap();
     let end = start + lock[start..].find('\n').unwrap() + 1;
     project.write("lockfile.toml", format!("{}{}", &lock[..start], &lock[end..]));
     let answer = audit(&project, &["--previous", "before.toml", "--format", "json"]);
@@ -408,12 +409,14 @@ fn what_git_has_is_the_lockfile_before() {
         assert!(output.status.success(), "{arguments:?}");
     };
     policy(&project, "keep-evidence = true");
+    publish(&project, 90);
     git(&["init", "--quiet"]);
     git(&["add", "."]);
     git(&["commit", "--quiet", "-m", "first"]);
     assert_eq!(audit(&project, &[]).code, 0);
     let lock = project.read("lockfile.toml");
-    let start = lock.rfind("sha512 = ").unwrap();
+    let shout = lock.find("name = \"shout\"").unwrap();
+    let start = shout + lock[shout..].find("published = ").unwrap();
     let end = start + lock[start..].find('\n').unwrap() + 1;
     project.write("lockfile.toml", format!("{}{}", &lock[..start], &lock[end..]));
     let answer = audit(&project, &["--format", "json"]);

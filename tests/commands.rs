@@ -275,12 +275,13 @@ fn info_shows_sources_store_and_engines() {
     let project = Project::greeter(&registries);
     let expected = format!(
         "\
-oclock    {}  lockfile format 1
+oclock    {0}  lockfile format 1
 store     TEMP/home/.cache/oclock
 source    debian           http://LOOPBACK/debian/  (~/.config/oclock/config.toml)
 source    debian-security  http://LOOPBACK/security/  (~/.config/oclock/config.toml)
 source    npm              http://LOOPBACK/npm/  (~/.config/oclock/config.toml)
 source    pypi             http://LOOPBACK/simple/  (~/.config/oclock/config.toml)
+engine    native           {0} (namespaces)
 engine    buildah          it is not on the PATH
 engine    docker           it is not on the PATH
 ",

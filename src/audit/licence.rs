@@ -124,7 +124,9 @@ mod tests {
             (&["MIT"], &[], "ISC", no),
             (&["MIT"], &[], "MIT OR GPL-3.0-only", None),
             (&["MIT"], &[], "MIT AND GPL-3.0-only", no),
-            (&["GPL-3.0-only"], &[], "GPL-2.0-or-later", None),
+            // A choice that only the reader of the policy can make: the list names what it means.
+            (&["GPL-3.0-only"], &[], "GPL-2.0-or-later", no),
+            (&["GPL-2.0-or-later"], &[], "GPL-2.0-or-later", None),
             (&["GPL-2.0-only WITH Classpath-exception-2.0"], &[], "GPL-2.0-only", no),
             (&[], &["GPL-3.0-only"], "GPL-3.0-only", no),
             (&[], &["GPL-3.0-only"], "GPL-2.0-or-later", None),

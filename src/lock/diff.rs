@@ -426,12 +426,13 @@ mod tests {
         assert!(matches!(changes(wheel)[..], [PinChange::File { .. }, PinChange::Size { .. }]));
         let lost = changes(|lock| lock.npm[1].artifact.sha512 = None);
         assert_eq!(lost, [PinChange::Evidence(vec!["sha512".into()])]);
-        let redated = |lock: &mut Lockfile| lock.pip[0].published = Some(1);
-        assert_eq!(changes(redated), [], "more evidence than before");
-        let mut before = sample::lock();
-        redated(&mut before);
-        let lost = diff(&before, &sample::lock()).pins.remove(0).changes;
+        let before = sample::lock();
+        assert!(before.pip[0].published.is_some());
+        let mut undated = before.clone();
+        undated.pip[0].published = None;
+        let lost = diff(&before, &undated).pins.remove(0).changes;
         assert_eq!(lost, [PinChange::Evidence(vec!["published".into()])]);
+        assert_eq!(diff(&undated, &before).pins.remove(0).changes, [], "more evidence than before");
         let mut after = before.clone();
         after.pip[0].published = Some(2);
         assert_eq!(diff(&before, &after).pins.remove(0).changes, [PinChange::Details]);

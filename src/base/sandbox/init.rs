@@ -71,8 +71,10 @@ fn carry_out(answer: &Answer) -> Result<Verdict, Reason> {
         if let Some(limits) = limits {
             scope.spawn(move || watch(limits, answer));
         }
-        let verdict = bury(child.id()).map_err(could_not("wait for the step"));
-        answer.give(&verdict.unwrap_or_else(Verdict::Refused));
+        let verdict = bury(child.id()).map_err(could_not("wait for the step")).unwrap_or_else(Verdict::Refused);
+        // A step that ran into the kernel's wall between two counts still has all its processes.
+        let exceeded = limits.filter(|_| !matches!(verdict, Verdict::Exited(0))).and_then(exceeded);
+        answer.give(&exceeded.map_or(verdict, Verdict::Exceeded));
     });
     Err(Reason { what: "say how the step ended".into(), why: "the first stage is gone".into() })
 }
@@ -97,13 +99,18 @@ fn bury(step: u32) -> io::Result<Verdict> {
 fn watch(limits: Limits, answer: &Answer) {
     loop {
         std::thread::sleep(WATCH_PAUSE);
-        let (processes, memory) = use_of_room();
-        if processes > limits.processes {
-            answer.give(&Verdict::Exceeded(Resource::Processes));
+        if let Some(resource) = exceeded(limits) {
+            answer.give(&Verdict::Exceeded(resource));
         }
-        if memory > limits.memory {
-            answer.give(&Verdict::Exceeded(Resource::Memory));
-        }
+    }
+}
+
+/// Of what the room has more than it may, now.
+fn exceeded(limits: Limits) -> Option<Resource> {
+    match use_of_room() {
+        (processes, _) if processes > limits.processes => Some(Resource::Processes),
+        (_, memory) if memory > limits.memory => Some(Resource::Memory),
+        _ => None,
     }
 }
 

@@ -227,7 +227,13 @@ impl<'u, 'a> Solver<'u, 'a> {
     /// Whether the version that the base has of `id`'s package satisfied a group.
     fn is_about(&self, group: &[Relation<'_>], id: VersionId) -> bool {
         let Some(old) = self.universe.installed(self.universe.version(id).package) else { return false };
-        group.iter().any(|relation| self.universe.all_satisfying(relation).contains(&old))
+        let version = self.universe.version(old);
+        group.iter().any(|relation| {
+            let Some(name) = self.universe.id(relation.name) else { return false };
+            let mut provided = self.universe.providers(name).iter().filter(|provider| provider.version == old);
+            (name == version.package && relation.admits(version.version))
+                || provided.any(|provider| relation.admits_provided(provider.provided))
+        })
     }
 
     fn conflict_failure(&self, id: VersionId, other: VersionId) -> Failure {
