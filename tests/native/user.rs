@@ -109,6 +109,6 @@ fn an_ordinary_user_has_the_same() {
     command.env("OCLOCK_TEST_ANSWER", &answer).args(["--include-ignored", "--test-threads", "1"]);
     let said = String::from_utf8(run(&mut command).stdout).unwrap();
     let passed: usize = said.split("test result: ok. ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(passed > 20, "{said}");
+    assert!(passed >= 20, "{said}");
     assert_eq!(fs::read_to_string(answer).unwrap(), image_id());
 }

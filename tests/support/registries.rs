@@ -140,6 +140,9 @@ impl Registries {
     /// Lists all packages for arm64 as well, as such that run everywhere.
     pub fn add_arm64(&mut self) {
         self.architectures.push("arm64");
+        for path in self.site.paths().iter().filter(|path| path.ends_with("_amd64.deb")) {
+            self.site.copy(path, &path.replace("_amd64.deb", "_all.deb"));
+        }
         self.sign();
     }
 
@@ -241,7 +244,7 @@ impl Registries {
                 let index = format!("main/binary-{architecture}/Packages");
                 let listed = match *architecture {
                     "amd64" => packages.clone(),
-                    _ => packages.replace("Architecture: amd64", "Architecture: all"),
+                    _ => packages.replace("Architecture: amd64", "Architecture: all").replace("_amd64.deb", "_all.deb"),
                 };
                 release.push_str(&format!(" {} {} {index}\n", Sha256::of(&listed), listed.len()));
                 self.site.put(&format!("/{archive}/dists/{suite}/{index}"), listed);
