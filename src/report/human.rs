@@ -52,7 +52,7 @@ pub fn fetch_lines(report: &FetchReport) -> String {
         files => format!("{} fetched, {}\n", count(files, "file"), human_size(report.bytes)),
     };
     if report.superseded > 0 {
-        let what = count(report.superseded, "signed index");
+        let what = count(report.superseded, "signed list");
         text.push_str(&format!(
             "{what} of the lockfile replaced by the archive since; the pins are still verified by hash\n"
         ));
