@@ -1,6 +1,6 @@
 //! Whether programs of another architecture run here: by user-mode emulation that the kernel starts (binfmt_misc).
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::EngineError;
 use crate::base::environment::Environment;
@@ -39,7 +39,7 @@ fn emulation(architecture: Architecture, environment: &Environment) -> Emulation
     let directory = environment.host_path(REGISTERED);
     let entries = if directory.is_dir() { sorted_entries(&directory).unwrap_or_default() } else { Vec::new() };
     let mut answer = Emulation::Nothing;
-    for path in entries.iter().map(std::fs::DirEntry::path).filter(is_entry) {
+    for path in entries.iter().map(std::fs::DirEntry::path).filter(|path| is_entry(path)) {
         let Ok(text) = read_text(&path) else { continue };
         if !is_for(&text, architecture) {
             continue;
@@ -52,8 +52,7 @@ fn emulation(architecture: Architecture, environment: &Environment) -> Emulation
     answer
 }
 
-#[allow(clippy::ptr_arg, reason = "what `filter` on paths hands over")]
-fn is_entry(path: &PathBuf) -> bool {
+fn is_entry(path: &Path) -> bool {
     !path.ends_with("register") && !path.ends_with("status")
 }
 

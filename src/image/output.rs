@@ -60,6 +60,19 @@ struct ArchiveManifest {
     layers: Vec<String>,
 }
 
+impl IndexEntry {
+    /// The entry of one platform's manifest, without a name.
+    fn of(platform: Platform, manifest: &EncodedManifest) -> Self {
+        Self {
+            media_type: manifest.format.manifest_type(),
+            size: manifest.bytes.len() as u64,
+            digest: manifest.digest.prefixed(),
+            annotations: None,
+            platform: Some(PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() }),
+        }
+    }
+}
+
 /// Writes an OCI layout (Image Layout Specification 1.1) with the manifest under the given names, or without one.
 ///
 /// # Errors
@@ -77,14 +90,7 @@ pub fn write_oci(
     fs::ensure_directory(&blobs)?;
     copy_blobs(manifest, store, &blobs)?;
     write(&blobs.join(manifest.digest.to_string()), &manifest.bytes)?;
-    let entry = |annotations| IndexEntry {
-        media_type: manifest.format.manifest_type(),
-        size: manifest.bytes.len() as u64,
-        digest: manifest.digest.prefixed(),
-        annotations,
-        platform: Some(PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() }),
-    };
-    finish_oci(new, names, entry)
+    finish_oci(new, names, |annotations| IndexEntry { annotations, ..IndexEntry::of(platform, manifest) })
 }
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
@@ -94,13 +100,7 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn index_of(manifests: &[(Platform, EncodedManifest)]) -> Result<Vec<u8>, SealError> {
-    let manifests = manifests.iter().map(|(platform, manifest)| IndexEntry {
-        media_type: manifest.format.manifest_type(),
-        size: manifest.bytes.len() as u64,
-        digest: manifest.digest.prefixed(),
-        annotations: None,
-        platform: Some(PlatformFields { architecture: platform.architecture.as_str(), os: platform.os() }),
-    });
+    let manifests = manifests.iter().map(|(platform, manifest)| IndexEntry::of(*platform, manifest));
     json("index", &IndexFile { schema_version: 2, media_type: INDEX_TYPE, manifests: manifests.collect() })
 }
 
