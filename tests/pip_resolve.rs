@@ -37,6 +37,7 @@ fn section(packages: &[&str], constraints: &[&str]) -> PipSection {
 
 async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result<Vec<PipPin>, PipError> {
     let request = PipRequest {
+        wished: &[],
         platform: Platform::LINUX_AMD64,
         section,
         python_version: "3.13.5",

@@ -143,6 +143,9 @@ pub(super) struct InitArguments {
     /// The directory to write to
     #[arg(value_name = "DIR", default_value = ".")]
     pub into: PathBuf,
+    /// Import these files: Dockerfile, package.json, package-lock.json, requirements.txt, pyproject.toml, uv.lock, pylock.toml
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub from: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -34,8 +34,8 @@ use crate::base::progress::{Progress, ProgressMode};
 use crate::base::sandbox::HELPER;
 use crate::engine::{self, EngineChoice};
 use crate::ops::{
-    self, BuildOptions, ImageOutput, Loading, OpsError, Paths, Recording, Repair, Reuse, Session, SessionOptions,
-    Steps, WantDigest,
+    self, BuildOptions, ImageOutput, InitOptions, Loading, OpsError, Paths, Recording, Repair, Reuse, Session,
+    SessionOptions, Steps, WantDigest,
 };
 use crate::report;
 
@@ -147,7 +147,10 @@ fn check_format(format: Format, command: &Command) -> Result<(), OpsError> {
 }
 
 fn run_init(format: Format, init: &InitArguments) -> Result<Answer, OpsError> {
-    Ok(Answer::yes(written(format, &ops::init(&init.into)?, report::init_lines)))
+    let options = InitOptions { directory: init.into.clone(), from: init.from.clone() };
+    let outcome = ops::init(&options)?;
+    let text = written(format, &outcome, report::init_lines);
+    if outcome.is_whole() { Ok(Answer::yes(text)) } else { Ok(Answer::no(text)) }
 }
 
 fn run_build(session: &Session, format: Format, build: &BuildArguments) -> Result<Answer, OpsError> {

@@ -61,7 +61,7 @@ impl AptRequirement {
 }
 
 /// Whether a text is like a pattern, in which `*` stands for any characters and `?` for one (as in fnmatch(3)).
-fn is_like(pattern: &[u8], text: &[u8]) -> bool {
+pub fn is_like(pattern: &[u8], text: &[u8]) -> bool {
     // Which beginnings of the text the pattern so far can stand for.
     let mut fits = vec![false; text.len() + 1];
     fits[0] = true;

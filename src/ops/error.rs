@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::import::ImportError;
 use super::revision::RevisionError;
 use super::secrets::SecretsFound;
 use crate::assemble::{AssembleError, BaseImageError};
@@ -82,6 +83,24 @@ pub enum OpsError {
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// The file of imported versions is none.
+    #[error("`{}` cannot be read: {}", path.display(), sanitize(why))]
+    Imported {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A version has other bytes than an imported lock names.
+    #[error("`{}` has other bytes than the imported lock names", sanitize(label))]
+    ImportedBytes {
+        /// The version.
+        label: String,
+        /// The hashes in the lock.
+        promised: Vec<String>,
+        /// The hash of what was chosen.
+        found: String,
     },
     /// The project's own files are not those that the recorded image was built from.
     #[error("the project's files are not those of the recorded image")]
@@ -213,6 +232,9 @@ pub enum OpsError {
     /// The base image.
     #[error(transparent)]
     Base(#[from] BaseImageError),
+    /// Files of other tools.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// Debian packages.
     #[error(transparent)]
     Apt(#[from] AptError),
@@ -295,6 +317,7 @@ impl OpsError {
             Self::Store(error) => error,
             Self::Image(error) => error,
             Self::Base(error) => error,
+            Self::Import(error) => error,
             Self::Apt(error) => error,
             Self::Npm(error) => error,
             Self::Pip(error) => error,
@@ -321,7 +344,7 @@ impl Explain for OpsError {
             Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
                 Kind::No
             }
-            Self::Republished { .. } => Kind::Distrust,
+            Self::Republished { .. } | Self::ImportedBytes { .. } => Kind::Distrust,
             Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
             Self::Rebuild { source } => source.kind(),
             Self::NoStore | Self::CannotMove { .. } => Kind::Unable,
@@ -343,6 +366,10 @@ impl Explain for OpsError {
             }
             Self::Republished { findings } => evidence_of(findings),
             Self::Rebuild { source } => source.evidence(),
+            Self::ImportedBytes { promised, found, .. } => {
+                let promised = promised.iter().map(|hash| format!("imported  {}", sanitize(hash)));
+                promised.chain([format!("  chosen  {found}")]).collect()
+            }
             Self::CannotMove { reasons } => reasons.iter().map(|line| sanitize(line)).collect(),
             Self::OtherImage { recorded, found, differences } => {
                 let mut lines = vec![format!("recorded  sha256:{recorded}"), format!("   built  sha256:{found}")];
@@ -364,7 +391,7 @@ impl Explain for OpsError {
         match self {
             Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
             Self::OtherImage { .. } | Self::CannotMove { .. } => vec!["the lockfile was left as it was".to_owned()],
-            Self::Republished { .. } => vec![
+            Self::Republished { .. } | Self::ImportedBytes { .. } => vec![
                 "the lockfile was left as it was".to_owned(),
                 "a published version is never replaced, so suspect the source or what is in between".to_owned(),
             ],
@@ -386,6 +413,12 @@ impl Explain for OpsError {
             Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),
             Self::Republished { .. } => {
                 one("compare with another place: `oclock info` shows where each source was found")
+            }
+            Self::ImportedBytes { .. } => {
+                one("`oclock info` shows the source that was asked; the lock may have been made with another")
+            }
+            Self::Imported { .. } => {
+                one("import again into an empty directory, or remove the file and let `oclock update` choose")
             }
             Self::NoPlatform | Self::PlatformNotLocked { .. } => {
                 one("add it to `[image] platforms` and run `oclock update`")

@@ -163,7 +163,7 @@ impl<'a> Selective<'a> {
         let (moving, gone) = (self.moving.of(Ecosystem::Pip), self.gone.get(&Ecosystem::Pip).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
         let target = self.target(platform, new);
-        update::resolve_pip(self.session, target, self.held(platform).then_some(keep)).await
+        update::resolve_pip(self.session, target, self.held(platform).then_some(keep), &[]).await
     }
 
     fn held(&self, platform: Platform) -> bool {

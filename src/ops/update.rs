@@ -6,6 +6,7 @@ use super::base::{Ground, glibc, node_version, python_version, resolve_base};
 use super::diff::{ChangedPin, moved_pins};
 use super::error::OpsError;
 use super::first_seen;
+use super::imported::{self, Imported, ImportedOutcome};
 use super::pruned;
 use super::selective::Selective;
 use super::session::Session;
@@ -81,6 +82,9 @@ pub struct UpdateOutcome {
     pub moves: Vec<ChangedPin>,
     /// `ecosystem:name version` of the pins that no source had any more; only ever asked for [`Pruned::Move`].
     pub gone: Vec<String>,
+    /// What became of the versions that imported locks name; only where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedOutcome>,
 }
 
 /// Asks offline whether the lockfile answers the manifest.
@@ -106,9 +110,28 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let previous = session.lock_if_present()?;
     let sources = session.sources(&file.manifest)?;
     let as_of = as_of(&file.manifest, options.as_of)?;
-    let resolved = session.block_on(resolve(session, &file.manifest, &sources, previous.as_ref(), as_of.as_ref()))?;
+    let imported = if previous.is_some() { Imported::default() } else { Imported::read(session)? };
+    let mut before = Before { previous: previous.as_ref(), imported: &imported, gone: BTreeSet::new() };
+    let resolved = session.block_on(resolve(session, &file.manifest, &sources, &mut before, as_of.as_ref()))?;
+    let gone = before.gone;
     let lock = settle(resolved, previous.as_ref());
-    finish(session, options, &file.manifest, previous.as_ref(), &lock)
+    if imported == Imported::default() {
+        return finish(session, options, &file.manifest, previous.as_ref(), &lock);
+    }
+    let compared = session.block_on(imported::compare(session, &imported, &gone, &sources, &lock))?;
+    let outcome = finish(session, options, &file.manifest, previous.as_ref(), &lock)?;
+    if outcome.written {
+        imported::remove(&session.paths.manifest)?;
+    }
+    Ok(UpdateOutcome { imported: Some(compared), ..outcome })
+}
+
+/// What was chosen before: by this project, or by another tool.
+struct Before<'a> {
+    previous: Option<&'a Lockfile>,
+    imported: &'a Imported,
+    /// `npm:name version` of what other tools chose and no registry has any more.
+    gone: BTreeSet<String>,
 }
 
 fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcome, OpsError> {
@@ -171,16 +194,17 @@ pub(super) fn finish(
     }
     let diff = previous.map(|previous| lock::diff(previous, lock)).unwrap_or_default();
     let moves = previous.map(|previous| moved_pins(&diff, previous, lock, manifest)).unwrap_or_default();
-    Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, moves, gone: Vec::new() })
+    Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, moves, gone: Vec::new(), imported: None })
 }
 
 async fn resolve(
     session: &Session,
     manifest: &Manifest,
     sources: &Sources,
-    previous: Option<&Lockfile>,
+    before: &mut Before<'_>,
     as_of: Option<&AsOf>,
 ) -> Result<Lockfile, OpsError> {
+    let wished = before.imported.wished().map_err(|what| OpsError::RebuildAnswer { what })?;
     let mut lock = Lockfile {
         epoch: 0,
         platforms: manifest.image.platforms.clone(),
@@ -201,10 +225,12 @@ async fn resolve(
         let (archives, apt) = resolve_apt(session, manifest, sources, *platform, (as_of, ground)).await?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
-        let previous_npm = previous.map_or(&[][..], |lock| &lock.npm);
+        let previous_npm = before.previous.map_or(&[][..], |lock| &lock.npm);
         let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, ground, as_of };
-        let (npm, pip) =
-            tokio::join!(resolve_npm(session, target, previous_npm, None), resolve_pip(session, target, None),);
+        let (npm, pip) = tokio::join!(
+            imported::resolve_npm_keeping(session, target, previous_npm, before.imported, &mut before.gone),
+            resolve_pip(session, target, None, &wished),
+        );
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
@@ -316,6 +342,7 @@ pub(super) async fn resolve_pip(
     session: &Session,
     target: Target<'_>,
     keep: Option<Keep<'_, PipPin>>,
+    wished: &[pip::WishedPip],
 ) -> Result<Vec<PipPin>, OpsError> {
     let Target { manifest, sources, platform, apt, ground, as_of } = target;
     if manifest.pip.packages.is_empty() {
@@ -328,7 +355,7 @@ pub(super) async fn resolve_pip(
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
     let (section, glibc) = (&manifest.pip, glibc(apt, ground, platform));
-    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep };
+    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep, wished };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));

@@ -2,13 +2,26 @@
 
 use crate::base::text::{count, human_size, sanitize};
 use crate::ops::{
-    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, InfoOutcome, InitOutcome, ListOutcome,
-    StorePath, StoreSize, StoreVerification,
+    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, ImportFate, InfoOutcome, InitOutcome,
+    ListOutcome, StorePath, StoreSize, StoreVerification,
 };
 
-/// The files that were written, one a line.
+/// The files that were written, one a line; then what became of each part of the imported ones. What is left to do starts with `!`.
 pub fn init_lines(outcome: &InitOutcome) -> String {
-    outcome.written.iter().map(|path| format!("{}\n", path.display())).collect()
+    let mut text: String = outcome.written.iter().map(|path| format!("{}\n", path.display())).collect();
+    for note in &outcome.notes {
+        let mark = match note.fate {
+            ImportFate::Taken => "+",
+            ImportFate::Changed => "~",
+            ImportFate::Needless => "-",
+            ImportFate::Left => "!",
+        };
+        text.push_str(&format!("{mark} {}:{}  {}  ({})\n", sanitize(&note.file), note.line, note.what, note.then));
+    }
+    if outcome.versions > 0 {
+        text.push_str(&format!("{} of the old lock for `oclock update` to keep\n", count(outcome.versions, "version")));
+    }
+    text
 }
 
 /// The context's digest, alone on its line.

@@ -10,6 +10,15 @@ use crate::ops::{ChangedPin, Fate, UpdateOutcome};
 /// What `update` did: each pin that moved, came or went, and what it means for the lockfile.
 pub fn update_lines(outcome: &UpdateOutcome) -> String {
     let mut text = diff_lines(&outcome.diff, &outcome.moves, &outcome.gone);
+    if let Some(imported) = &outcome.imported {
+        text.extend(imported.moved.iter().map(|line| format!("! {}\n", sanitize(line))));
+        let kept = count(imported.kept, "imported version");
+        let more = match imported.unneeded {
+            0 => String::new(),
+            unneeded => format!(", {unneeded} that nothing asks for here"),
+        };
+        text.push_str(&format!("{kept} kept{more}\n"));
+    }
     text.push_str(&update_summary(outcome));
     text
 }

@@ -50,3 +50,20 @@ pub fn run(command: &mut Command) -> Vec<u8> {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
+
+/// uv from $UV or the PATH, else one that pip fetches once into the target directory.
+pub fn uv_program() -> PathBuf {
+    let named = std::env::var_os("UV").map_or_else(|| PathBuf::from("uv"), PathBuf::from);
+    if Command::new(&named).arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return named;
+    }
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv");
+    let program = own.join("bin/uv");
+    let lock = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv.lock")).unwrap();
+    lock.lock().unwrap();
+    if !program.is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&own));
+        run(Command::new(own.join("bin/pip")).args(["install", "-q", "--disable-pip-version-check", "uv"]));
+    }
+    program
+}

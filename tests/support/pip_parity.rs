@@ -66,6 +66,7 @@ pub fn section(request: &[&str]) -> PipSection {
 pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) -> Result<Vec<PipPin>, PipError> {
     let section = section(request);
     let request = PipRequest {
+        wished: &[],
         platform: Platform::LINUX_AMD64,
         section: &section,
         python_version: PYTHON,

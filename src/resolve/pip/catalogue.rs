@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::PipError;
 use super::metadata::{self, Metadata};
 use super::page::{Choice, Page};
 use super::requirement::Versions;
 use super::target::Target;
+use super::{PipError, WishedPip};
 use crate::base::http::HttpClient;
 use crate::model::Sha256;
 use crate::source::{AsOf, Source};
@@ -29,6 +29,8 @@ type Cells<K, T> = Mutex<BTreeMap<K, Arc<OnceCell<Arc<T>>>>>;
 pub(super) struct Choices {
     /// The locked files to be taken where their versions are allowed.
     pub(super) preferred: BTreeMap<PackageName, Sha256>,
+    /// The versions that another tool's lock names.
+    pub(super) wished: BTreeMap<PackageName, Vec<WishedPip>>,
     /// Files that are listed and cannot be had.
     pub(super) gone: BTreeSet<Sha256>,
     /// As of when files count.
@@ -157,7 +159,12 @@ impl Shared {
 
     async fn page(&self, name: &PackageName) -> Result<Arc<Page>, PipError> {
         let as_of = self.choices.as_of.as_ref().filter(|as_of| as_of.asks(&self.source_of(name).name));
-        let choice = Choice { preferred: self.choices.preferred.get(name).copied(), gone: &self.choices.gone, as_of };
+        let choice = Choice {
+            preferred: self.choices.preferred.get(name).copied(),
+            wished: self.choices.wished.get(name).map_or(&[][..], Vec::as_slice),
+            gone: &self.choices.gone,
+            as_of,
+        };
         let fetch = async || {
             let page = Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await;
             page.map(Arc::new)

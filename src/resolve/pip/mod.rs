@@ -21,6 +21,7 @@ use std::str::FromStr;
 
 use url::Url;
 use uv_normalize::PackageName;
+use uv_pep440::Version;
 
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;
@@ -53,6 +54,19 @@ pub struct PipRequest<'a> {
     pub as_of: Option<&'a AsOf>,
     /// The pins that stay where they satisfy; without it everything is chosen again.
     pub keep: Option<Keep<'a, PipPin>>,
+    /// Versions that another tool's lock names, taken where they are allowed; nothing else is known of them.
+    pub wished: &'a [WishedPip],
+}
+
+/// A version that another tool's lock names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WishedPip {
+    /// The project.
+    pub name: PackageName,
+    /// The version.
+    pub version: Version,
+    /// The files that the lock vouches for; a file among them is better than any other.
+    pub hashes: BTreeSet<Sha256>,
 }
 
 /// Chooses one wheel for every project in the closure, sorted by name.
@@ -74,7 +88,10 @@ pub async fn resolve(
         return Ok(Vec::new());
     }
     let phase = progress.spinner("resolving pip");
-    let choices = Choices { preferred: preferred(request)?, gone: gone(request), as_of: request.as_of.cloned() };
+    let mut wished: BTreeMap<PackageName, Vec<WishedPip>> = BTreeMap::new();
+    request.wished.iter().for_each(|wish| wished.entry(wish.name.clone()).or_default().push(wish.clone()));
+    let (preferred, gone) = (preferred(request)?, gone(request));
+    let choices = Choices { preferred, wished, gone, as_of: request.as_of.cloned() };
     let catalogue = Catalogue::new(target, choices, sources, http, store)?;
     asked.check_names(&catalogue).await?;
     let solution = solve::solve(&asked, &catalogue).await?;

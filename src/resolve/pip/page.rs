@@ -12,7 +12,7 @@ use uv_platform_tags::TagPriority;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::target::Target;
-use super::{PipError, html};
+use super::{PipError, WishedPip, html};
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::model::Sha256;
 use crate::source::{AsOf, Source, parse_moment};
@@ -73,6 +73,8 @@ pub(super) enum Unusable {
 pub(super) struct Choice<'a> {
     /// The locked file: it is taken where its version is allowed.
     pub(super) preferred: Option<Sha256>,
+    /// The versions that another tool's lock names; the highest of them that is usable is taken where it is allowed.
+    pub(super) wished: &'a [WishedPip],
     /// Files that are listed and cannot be had.
     pub(super) gone: &'a BTreeSet<Sha256>,
     /// As of when files count.
@@ -133,8 +135,11 @@ impl Page {
                 Judgement::Usable(version, rank) => (version, rank),
             };
             let Some(sha256) = file.sha256 else { continue };
-            let rank = (is_preferred(file.sha256), rank);
-            if rank.0 {
+            let wish = choice.wished.iter().find(|wish| wish.version == version);
+            let is_vouched = wish.is_some_and(|wish| wish.hashes.contains(&sha256));
+            let rank = (is_preferred(file.sha256), is_vouched, rank);
+            let is_better = page.preferred.as_ref().is_none_or(|known| *known < version);
+            if rank.0 || (choice.preferred.is_none() && wish.is_some() && is_better) {
                 page.preferred = Some(version.clone());
             }
             if ranks.get(&version).is_some_and(|best| *best >= rank) {

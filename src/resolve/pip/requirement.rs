@@ -195,6 +195,7 @@ mod tests {
     fn target() -> Target {
         let section = PipSection::default();
         let request = PipRequest {
+            wished: &[],
             platform: Platform::LINUX_AMD64,
             section: &section,
             python_version: "3.13.5",
