@@ -143,9 +143,9 @@ impl Walk<'_> {
         let Some(last) = stages.last().cloned() else { return Err(self.input.bad("it has no FROM")) };
         let mut kept = vec![last];
         while let Some(image) = from(&kept[0]).map(|from| from.image.value.to_lowercase()) {
-            let below =
+            let mut below =
                 stages.iter().filter(|stage| stage.start < kept[0].start && alias(stage).as_ref() == Some(&image));
-            let Some(below) = below.last().cloned() else { break };
+            let Some(below) = below.next_back().cloned() else { break };
             kept.insert(0, below);
         }
         for stage in stages.iter().filter(|stage| !kept.contains(stage)) {

@@ -48,7 +48,7 @@ pub(super) fn import_pyproject(input: &Input, collected: &mut Collected) -> Resu
         }
         if own.is_some() {
             let then = "bind it to its index: `[sources.NAME]` with this name under `packages`";
-            collected.note(at(text), ImportFate::Left, &requirement.name.to_string(), then);
+            collected.note(at(text), ImportFate::Left, requirement.name.as_ref(), then);
         }
         add(text, collected);
         collected.note(at(text), ImportFate::Taken, text, "[pip] packages");

@@ -77,7 +77,7 @@ impl Reader<'_> {
             '$' if rest.starts_with("$(") => {
                 let length = nested(rest)?;
                 self.open.is_intricate = true;
-                self.take_quoted(&rest[..length].to_owned(), length);
+                self.take_quoted(&rest[..length], length);
             }
             '&' if rest.starts_with("&&") => self.separate("&&", 2),
             '&' if self.text[..self.at].ends_with('>') => self.take('&', 1),
