@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::SealError;
 use super::config::CREATED_BY;
 use super::inspect::{FileRecord, ImageFiles, InspectError, LayerCache, OpenImage, Owners, RecordKind, open_sealed};
-use super::seal::{SYSTEM_LAYER, SealedImage};
+use super::seal::{NPM_LAYER, PIP_LAYER, STATE_LAYER, SYSTEM_LAYER, SealedImage};
 use crate::base::tar::Special;
 use crate::model::Sha256;
 use crate::store::Store;
@@ -219,16 +219,18 @@ fn compare_records(first: (&ImageFiles, &FileRecord), second: (&ImageFiles, &Fil
     // Layers of others' images are split by steps of their own, which say nothing about a file.
     let own_layer = |(files, record): (&ImageFiles, &FileRecord)| {
         let step = files.steps.get(record.layer).cloned().flatten()?;
-        step.starts_with(CREATED_BY).then_some(step)
+        step.strip_prefix(CREATED_BY).map(|origin| origin_of(origin).to_owned())
     };
     let layers = own_layer(first).zip(own_layer(second));
+    let is_directory = one.kind == RecordKind::Directory;
     let checks = [
         (one.linked != other.linked, Difference::Link),
         (one.meta.mode != other.meta.mode, Difference::Mode),
         ((one.meta.uid, one.meta.gid) != (other.meta.uid, other.meta.gid), Difference::Owner),
         (one.meta.xattrs != other.meta.xattrs, Difference::Attributes),
         (one.mtime != other.mtime, Difference::Time),
-        (layers.is_some_and(|(one, other)| one != other), Difference::Layer),
+        // A directory is in every layer that has something below it.
+        (!is_directory && layers.is_some_and(|(one, other)| one != other), Difference::Layer),
     ];
     found.extend(checks.into_iter().filter(|(differs, _)| *differs).map(|(_, difference)| difference));
     found.sort();
@@ -262,15 +264,20 @@ fn facts(files: &ImageFiles, record: &FileRecord) -> FileFacts {
 fn step(layer: &str, package: Option<&str>) -> String {
     let Some(origin) = layer.strip_prefix(CREATED_BY) else { return layer.to_owned() };
     let is_debian = package.is_some_and(|package| package.starts_with("apt:"));
-    match origin {
-        "npm" => "npm.install",
-        "pip" => "pip.install",
+    match origin_of(origin) {
+        NPM_LAYER => "npm.install",
+        PIP_LAYER => "pip.install",
         "files" => "COPY",
-        SYSTEM_LAYER if is_debian => "apt.install",
-        SYSTEM_LAYER => "RUN or a maintainer script",
+        SYSTEM_LAYER | STATE_LAYER if is_debian => "apt.install",
+        SYSTEM_LAYER | STATE_LAYER => "RUN or a maintainer script",
         other => other,
     }
     .to_owned()
+}
+
+/// The origin of a layer without the package or part of it.
+fn origin_of(layer: &str) -> &str {
+    layer.split('/').next().unwrap_or(layer)
 }
 
 /// Collects the values that differ; objects key by key, everything else as a whole.

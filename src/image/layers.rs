@@ -1,4 +1,4 @@
-//! Layers by origin: each path of the tree goes into the layer of its origin, and each layer is one canonical tar.
+//! Layers: each path of the tree goes into one of them (`split`), and each is one canonical tar.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::SealError;
 use super::delta::Delta;
-use super::seal::{SYSTEM_LAYER, SealedLayer};
+use super::rules::Rules;
+use super::seal::SealedLayer;
+use super::split::{Slot, SplitRequest, Written, split};
 use super::tree::{Content, Entry, Node, Tree};
 use crate::base::fs::FsError;
 use crate::base::progress::Phase;
@@ -30,28 +32,40 @@ pub struct Origin {
     pub roots: Vec<String>,
 }
 
-/// What files must share to become one: size, mode, owner, group, attributes.
-type Alike<'a> = (u64, u32, u64, u64, Vec<(&'a str, &'a [u8])>);
+/// What files must share to become one: origin, size, mode, owner, group, attributes.
+type Alike<'a> = (usize, u64, u32, u64, u64, Vec<(&'a str, &'a [u8])>);
+
+/// What is written as layers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LayersRequest<'a> {
+    pub(super) tree: &'a Tree,
+    /// On a base, of which only this is written.
+    pub(super) delta: Option<&'a Delta>,
+    pub(super) origins: &'a [Origin],
+    /// How many layers the base has.
+    pub(super) below: usize,
+    pub(super) rules: &'a Rules,
+    pub(super) epoch: i64,
+}
 
 /// One layer before it is written: its name and paths, parents included, in the tree's order.
+#[derive(Default)]
 struct Plan<'a> {
     name: String,
     entries: BTreeMap<&'a Path, &'a Entry>,
-    /// Whether it is the lowest layer of the image, which has an entry for the root itself.
+    links: BTreeMap<&'a Path, &'a Path>,
+    /// Whether it has an entry for the root itself.
     has_root: bool,
 }
 
-/// Writes the tree as layers into the store: first what no origin claims, then the origins in their order; an origin that
-/// has nothing gets no layer. On a base, of which only the `delta` is written, the first may be missing too.
+/// Writes the tree as layers into the store, lowest first. Without a base, the layer of what no package of the system owns is
+/// always there.
 pub(super) fn write_layers(
-    tree: &Tree,
-    delta: Option<&Delta>,
-    origins: &[Origin],
-    epoch: i64,
+    request: &LayersRequest<'_>,
     store: &Store,
     phase: &Phase,
 ) -> Result<Vec<SealedLayer>, SealError> {
-    let plans = plan_layers(tree, delta, origins);
+    let plans = plan_layers(request)?;
     let results: Vec<Mutex<Option<Result<SealedLayer, SealError>>>> = plans.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(plans.len());
@@ -61,7 +75,7 @@ pub(super) fn write_layers(
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     let Some(plan) = plans.get(number) else { break };
-                    let result = plan.write(epoch, store, phase);
+                    let result = plan.write(request.epoch, store, phase);
                     *results[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
                 }
             });
@@ -74,36 +88,122 @@ pub(super) fn write_layers(
         .collect()
 }
 
-fn plan_layers<'a>(tree: &'a Tree, delta: Option<&'a Delta>, origins: &[Origin]) -> Vec<Plan<'a>> {
-    let roots: Vec<(PathBuf, usize)> = origins
+fn plan_layers<'a>(request: &LayersRequest<'a>) -> Result<Vec<Plan<'a>>, SealError> {
+    let claims = Claims::new(request.origins);
+    let (tree, delta) = (request.tree, request.delta);
+    let written: Vec<Written<'a>> = tree
         .iter()
-        .enumerate()
-        .flat_map(|(number, origin)| origin.roots.iter().map(move |root| (relative(root), number + 1)))
+        .filter(|(path, _)| delta.is_none_or(|delta| delta.has(path)))
+        .map(|(path, entry)| Written { path, entry, origin: claims.of(path) })
         .collect();
-    let names = std::iter::once(SYSTEM_LAYER).chain(origins.iter().map(|origin| origin.name.as_str()));
-    let mut plans: Vec<Plan<'a>> = names
-        .map(|name| Plan {
-            name: name.to_owned(),
-            entries: BTreeMap::new(),
-            has_root: name == SYSTEM_LAYER && delta.is_none(),
-        })
-        .collect();
-    let claim = |path: &Path| roots.iter().find(|(root, _)| path.starts_with(root)).map_or(0, |(_, number)| *number);
-    for (path, entry) in tree.iter().filter(|(path, _)| delta.is_none_or(|delta| delta.has(path))) {
-        plans[claim(path)].entries.insert(path, entry);
+    let links = find_links(&written)?;
+    let slots = split(&SplitRequest {
+        tree,
+        written: &written,
+        links: &links,
+        origins: request.origins,
+        below: request.below,
+        rules: &request.rules.layers,
+        state: &request.rules.state,
+    })?;
+    let mut plans: BTreeMap<Slot, Plan<'a>> = BTreeMap::new();
+    if delta.is_none() {
+        plans.insert(Slot::rest(0), Plan { has_root: true, ..Plan::default() });
+    }
+    for (number, (item, slot)) in written.iter().zip(slots).enumerate() {
+        let Some(slot) = slot else { continue };
+        let plan = plans.entry(slot).or_default();
+        plan.entries.insert(item.path, item.entry);
+        if let Some(target) = links.get(&number) {
+            plan.links.insert(item.path, written[*target].path);
+        }
     }
     for (gone, (path, entry)) in delta.into_iter().flat_map(|delta| &delta.whiteouts) {
-        plans[claim(gone)].entries.insert(path, entry);
+        plans.entry(Slot::rest(claims.of(gone))).or_default().entries.insert(path, entry);
     }
-    for plan in plans.iter_mut().filter(|plan| !plan.has_root) {
+    let finish = |(slot, mut plan): (Slot, Plan<'a>)| {
+        plan.name = slot.name(request.origins);
         plan.add_parents(tree);
-    }
-    plans.retain(|plan| plan.has_root || !plan.entries.is_empty());
-    plans
+        plan
+    };
+    Ok(plans.into_iter().map(finish).collect())
 }
 
-fn relative(root: &str) -> PathBuf {
-    PathBuf::from(root.trim_matches('/'))
+/// Which origin a path is of.
+struct Claims {
+    origins: BTreeMap<PathBuf, usize>,
+}
+
+impl Claims {
+    fn new(origins: &[Origin]) -> Self {
+        let mut claims = Self { origins: BTreeMap::new() };
+        for (number, origin) in origins.iter().enumerate() {
+            for root in &origin.roots {
+                claims.origins.entry(PathBuf::from(root.trim_matches('/'))).or_insert(number + 1);
+            }
+        }
+        claims
+    }
+
+    /// The first origin of whose trees the path is a part; the system's 0 when there is none.
+    fn of(&self, path: &Path) -> usize {
+        path.ancestors().filter_map(|ancestor| self.origins.get(ancestor)).min().copied().unwrap_or_default()
+    }
+}
+
+/// Large files that are the same as one before them in their origin, by position, with the position of that one.
+fn find_links(written: &[Written<'_>]) -> Result<BTreeMap<usize, usize>, SealError> {
+    let mut groups: BTreeMap<Alike<'_>, Vec<(usize, &Content)>> = BTreeMap::new();
+    for (number, item) in written.iter().enumerate() {
+        if let Node::File { size, content } = &item.entry.node
+            && *size >= LINK_FROM
+        {
+            let meta = &item.entry.meta;
+            let xattrs = meta.xattrs.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+            let alike = (item.origin, *size, meta.mode, meta.uid, meta.gid, xattrs);
+            groups.entry(alike).or_default().push((number, content));
+        }
+    }
+    let mut links = BTreeMap::new();
+    for ((_, size, ..), files) in groups.into_iter().filter(|(_, files)| files.len() > 1) {
+        link_equal_files(size, &files, written, &mut links)?;
+    }
+    Ok(links)
+}
+
+/// Links each file to the first of the same bytes. Files that share their place are known to be equal unread.
+fn link_equal_files<'a>(
+    size: u64,
+    files: &[(usize, &'a Content)],
+    written: &[Written<'_>],
+    links: &mut BTreeMap<usize, usize>,
+) -> Result<(), SealError> {
+    let mut places: Vec<(usize, &'a Content, Vec<usize>)> = Vec::new();
+    for (number, content) in files {
+        match places.iter_mut().find(|(_, known, _)| known.is_same_place(content)) {
+            Some((_, _, others)) => others.push(*number),
+            None => places.push((*number, content, Vec::new())),
+        }
+    }
+    let mut by_digest: BTreeMap<Option<Sha256>, Vec<usize>> = BTreeMap::new();
+    let is_alone = places.len() == 1;
+    for (number, content, others) in places {
+        let hash = |mut reader: &mut dyn Read| Sha256::of_reader(&mut reader);
+        let digest = if is_alone {
+            None
+        } else {
+            let fail = |source| SealError::Root { path: written[number].path.to_owned(), source };
+            Some(content.with_reader(size, hash).map_err(fail)?.0)
+        };
+        let group = by_digest.entry(digest).or_default();
+        group.push(number);
+        group.extend(others);
+    }
+    for mut group in by_digest.into_values() {
+        group.sort_unstable();
+        links.extend(group.iter().skip(1).map(|number| (*number, group[0])));
+    }
+    Ok(())
 }
 
 impl<'a> Plan<'a> {
@@ -117,14 +217,13 @@ impl<'a> Plan<'a> {
     }
 
     fn write(&self, epoch: i64, store: &Store, phase: &Phase) -> Result<SealedLayer, SealError> {
-        let links = self.find_links()?;
         let blob = BufWriter::with_capacity(BUFFER, store.create_blob()?);
         let mut writer = TarWriter::new(blob, epoch);
         if self.has_root {
             writer.directory(Path::new("."), &TarMeta::root(0o755)).map_err(FsError::new("write to", store.root()))?;
         }
         for (path, entry) in &self.entries {
-            let target = links.get(path).copied();
+            let target = self.links.get(path).copied();
             let written = write_entry(&mut writer, path, entry, target);
             phase.advance(written.map_err(|source| SealError::Root { path: path.to_path_buf(), source })?);
         }
@@ -133,59 +232,6 @@ impl<'a> Plan<'a> {
         let (diff_id, size) = blob.commit(None)?;
         Ok(SealedLayer { origin: self.name.clone(), diff_id, size, blob: None })
     }
-
-    /// Large files that are the same as one before them in the layer, with that one.
-    fn find_links(&self) -> Result<BTreeMap<&'a Path, &'a Path>, SealError> {
-        let mut groups: BTreeMap<Alike<'_>, Vec<(&'a Path, &'a Content)>> = BTreeMap::new();
-        for (path, entry) in &self.entries {
-            if let Node::File { size, content } = &entry.node
-                && *size >= LINK_FROM
-            {
-                let meta = &entry.meta;
-                let xattrs = meta.xattrs.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
-                groups.entry((*size, meta.mode, meta.uid, meta.gid, xattrs)).or_default().push((path, content));
-            }
-        }
-        let mut links = BTreeMap::new();
-        for ((size, ..), files) in groups.into_iter().filter(|(_, files)| files.len() > 1) {
-            link_equal_files(size, &files, &mut links)?;
-        }
-        Ok(links)
-    }
-}
-
-/// Links each file to the first of the same bytes. Files that share their place are known to be equal unread.
-fn link_equal_files<'a>(
-    size: u64,
-    files: &[(&'a Path, &'a Content)],
-    links: &mut BTreeMap<&'a Path, &'a Path>,
-) -> Result<(), SealError> {
-    let mut places: Vec<(&'a Path, &'a Content, Vec<&'a Path>)> = Vec::new();
-    for (path, content) in files {
-        match places.iter_mut().find(|(_, known, _)| known.is_same_place(content)) {
-            Some((_, _, others)) => others.push(path),
-            None => places.push((path, content, Vec::new())),
-        }
-    }
-    let mut by_digest: BTreeMap<Option<Sha256>, Vec<&'a Path>> = BTreeMap::new();
-    let is_alone = places.len() == 1;
-    for (path, content, others) in places {
-        let hash = |mut reader: &mut dyn Read| Sha256::of_reader(&mut reader);
-        let digest = if is_alone {
-            None
-        } else {
-            let hashed = content.with_reader(size, hash);
-            Some(hashed.map_err(|source| SealError::Root { path: path.to_owned(), source })?.0)
-        };
-        let group = by_digest.entry(digest).or_default();
-        group.push(path);
-        group.extend(others);
-    }
-    for mut group in by_digest.into_values() {
-        group.sort();
-        links.extend(group.iter().skip(1).map(|path| (*path, group[0])));
-    }
-    Ok(())
 }
 
 /// Writes one entry and returns how many bytes of content it had.
@@ -207,11 +253,14 @@ mod tests {
     use super::*;
     use crate::base::progress::Progress;
     use crate::base::untar::{TarKind, read_tar};
+    use crate::image::seal::SYSTEM_LAYER;
 
     fn write(tree: &Tree, origins: &[Origin]) -> Vec<(String, Vec<(String, TarKind)>)> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let layers = write_layers(tree, None, origins, 9, &store, &Progress::hidden().bytes("", 0)).unwrap();
+        let rules = Rules::built_in().unwrap();
+        let request = LayersRequest { tree, delta: None, origins, below: 0, rules: &rules, epoch: 9 };
+        let layers = write_layers(&request, &store, &Progress::hidden().bytes("", 0)).unwrap();
         let read = |layer: &SealedLayer| {
             let mut entries = Vec::new();
             let file = store.open_blob(&layer.diff_id).unwrap();
@@ -244,7 +293,7 @@ mod tests {
         let layers = write(&tree, &origins);
         let names = |number: usize| -> Vec<&str> { layers[number].1.iter().map(|(path, _)| path.as_str()).collect() };
         assert_eq!(layers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [SYSTEM_LAYER, "npm", "pip"]);
-        assert_eq!(names(0), ["", "bin", "bin/sh", "opt", "opt/venv-x", "usr", "usr/lib"]);
+        assert_eq!(names(0), ["", "bin", "bin/sh", "opt", "opt/venv-x"]);
         assert_eq!(names(1), ["usr", "usr/lib", "usr/lib/node", "usr/lib/node/a"]);
         assert_eq!(names(2), ["opt", "opt/venv", "opt/venv/bin", "opt/venv/bin/python"]);
     }

@@ -9,8 +9,10 @@ pub mod inspect;
 mod layers;
 mod manifest;
 mod output;
+mod packages;
 mod rules;
 mod seal;
+mod split;
 mod tree;
 
 use std::path::PathBuf;
@@ -31,7 +33,9 @@ pub use layers::Origin;
 pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
 pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
-pub use seal::{BASE_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on};
+pub use seal::{
+    BASE_LAYER, NPM_LAYER, PIP_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on,
+};
 pub use tree::{Content, Entry, Node, Tree};
 
 /// What cannot be sealed or written.

@@ -1,4 +1,4 @@
-//! The scrub rules (`rules.toml`): what is removed or forced before sealing, as data.
+//! The rules of sealing (`rules.toml`) as data: what is removed or forced before, and how files are shared out among layers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::SealError;
+use super::split::SplitRules;
 use super::tree::{Content, Entry, Node, Tree};
 use crate::base::tar::TarMeta;
 use crate::model::Sha256;
@@ -28,6 +29,10 @@ pub fn rules_digest() -> Sha256 {
 #[derive(Debug)]
 pub(super) struct Rules {
     rules: Vec<Rule>,
+    /// How files are shared out among layers.
+    pub(super) layers: SplitRules,
+    /// What changes with nearly every Debian package.
+    pub(super) state: Vec<Pattern>,
 }
 
 #[derive(Debug)]
@@ -56,6 +61,8 @@ struct RulesFile {
     link: Vec<RuleText>,
     directory: Vec<RuleText>,
     ensure: Vec<RuleText>,
+    layers: SplitRules,
+    state: Vec<RuleText>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +108,13 @@ impl Rules {
                 rules.push(Rule { action, reason, example, spared });
             }
         }
-        Ok(Self { rules })
+        let mut state = Vec::new();
+        for rule in file.state {
+            let wrong = || SealError::Rules { what: format!("the rule for `{}` is not whole", rule.path) };
+            let Some(Action::Remove(pattern)) = rule.remove() else { return Err(wrong()) };
+            state.push(pattern);
+        }
+        Ok(Self { rules, layers: file.layers, state })
     }
 
     /// Applies the rules to a tree and says what they took out. What a rule is about stays in a base image as it is there:
@@ -199,7 +212,7 @@ impl RuleText {
 
 /// A path whose parts may hold `*`.
 #[derive(Debug)]
-struct Pattern(Vec<String>);
+pub(super) struct Pattern(Vec<String>);
 
 impl Pattern {
     fn parse(text: &str) -> Self {
@@ -207,7 +220,7 @@ impl Pattern {
     }
 
     /// The paths of the tree that the pattern names, found by walking down its parts.
-    fn matches(&self, tree: &Tree) -> Vec<PathBuf> {
+    pub(super) fn matches(&self, tree: &Tree) -> Vec<PathBuf> {
         let mut found = vec![PathBuf::new()];
         for part in &self.0 {
             found = found.iter().flat_map(|parent| Self::step(tree, parent, part)).collect();
@@ -297,6 +310,8 @@ mod tests {
                     example: PathBuf::new(),
                     spared: PathBuf::new(),
                 }],
+                layers: rules.layers.clone(),
+                state: Vec::new(),
             };
             alone.apply(&mut tree, None);
             let name = rule.example.display();
@@ -330,6 +345,19 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_state_has_its_example_and_spares_its_neighbour() {
+        let file: RulesFile = toml::from_str(TEXT).unwrap();
+        assert!(file.state.len() > 10);
+        for rule in &file.state {
+            let tree = tree_of(&[&rule.example, &rule.spared]);
+            let found = Pattern::parse(&rule.path).matches(&tree);
+            assert!(found.iter().any(|path| rule.example.starts_with(path)), "{}", rule.path);
+            assert!(!found.iter().any(|path| rule.spared.starts_with(path)), "{}", rule.path);
+            assert!(!rule.reason.is_empty());
+        }
+    }
+
+    #[test]
     fn applying_twice_changes_nothing_more() {
         let rules = Rules::built_in().unwrap();
         let examples: Vec<&Path> = rules.rules.iter().map(|rule| rule.example.as_path()).collect();
@@ -343,11 +371,16 @@ mod tests {
     #[test]
     fn rules_are_read_strictly() {
         let rule = "[[remove]]\npath = \"a\"\nreason = \"r\"\nexample = \"a\"\nspared = \"b\"\n";
-        let whole = format!("file = []\nlink = []\ndirectory = []\nensure = []\n{rule}");
+        let state = "[[state]]\npath = \"c\"\nreason = \"r\"\nexample = \"c\"\nspared = \"d\"\n";
+        let layers =
+            "[layers]\nmost = 9\nsplit-from = 1\nown-from = 2\n[layers.origins]\npip = { own = 1, groups = 2 }\n";
+        let whole = format!("file = []\nlink = []\ndirectory = []\nensure = []\n{layers}{state}{rule}");
         assert!(Rules::parse(&whole).is_ok());
         assert!(Rules::parse(&format!("{whole}why = \"x\"\n")).is_err());
         assert!(Rules::parse(&format!("{whole}mode = \"644\"\n")).is_err());
         assert!(Rules::parse(rule).is_err());
+        assert!(Rules::parse(&whole.replace("groups", "group")).is_err());
+        assert!(Rules::parse(&whole.replace("most = 9", "")).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::SealError;
 use super::config::ImageConfig;
 use super::delta::Delta;
-use super::layers::{Origin, write_layers};
+use super::layers::{LayersRequest, Origin, write_layers};
 use super::manifest::BaseBlob;
 use super::rules::{Rules, date_passwords};
 use super::tree::{Node, Tree};
@@ -17,6 +17,15 @@ use crate::store::Store;
 
 /// The name of the layer that holds what no origin claims.
 pub const SYSTEM_LAYER: &str = "system";
+
+/// The origin whose packages are npm's.
+pub const NPM_LAYER: &str = "npm";
+
+/// The origin whose packages are Python's.
+pub const PIP_LAYER: &str = "pip";
+
+/// The name of the layer that holds what changes with nearly every Debian package.
+pub const STATE_LAYER: &str = "state";
 
 /// What the layers of a base image are called.
 pub const BASE_LAYER: &str = "base";
@@ -61,7 +70,7 @@ pub struct SealedImage {
 /// One layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedLayer {
-    /// Where its files come from.
+    /// Where its files come from: an origin, and after a `/` the package or part of it that they are.
     pub origin: String,
     /// sha256 of its uncompressed tar, which is a blob of the store.
     pub diff_id: Sha256,
@@ -107,13 +116,22 @@ fn seal_tree(
     progress: &Progress,
 ) -> Result<SealedImage, SealError> {
     let below = base.map(|base| base.tree);
-    for scrubbed in Rules::built_in()?.apply(&mut tree, below) {
+    let rules = Rules::built_in()?;
+    for scrubbed in rules.apply(&mut tree, below) {
         tracing::debug!(path = %scrubbed.path.display(), reason = scrubbed.reason, "scrubbed");
     }
     date_passwords(&mut tree, below, request.epoch)?;
     let delta = below.map(|below| Delta::between(below, &tree)).transpose()?;
     let phase = progress.bytes("sealing layers", content_size(&tree, delta.as_ref()));
-    let own = write_layers(&tree, delta.as_ref(), request.origins, request.epoch, store, &phase)?;
+    let layers = LayersRequest {
+        tree: &tree,
+        delta: delta.as_ref(),
+        origins: request.origins,
+        below: base.map_or(0, |base| base.layers.len()),
+        rules: &rules,
+        epoch: request.epoch,
+    };
+    let own = write_layers(&layers, store, &phase)?;
     let size = own.iter().map(|layer| layer.size).sum();
     phase.finish(&format!("{}, {}, {}", count(tree.len(), "path"), count(own.len(), "layer"), human_size(size)));
     let layers: Vec<SealedLayer> =

@@ -257,7 +257,7 @@ const MEMO: &str = "image";
 /// Where an image is remembered by its own ID.
 const MEMO_BY_ID: &str = "image-by-id";
 /// Raised whenever the same root filesystem would be sealed to other bytes; a lockfile format of its own then.
-const SEAL_VERSION: &str = "1";
+const SEAL_VERSION: &str = "2";
 
 impl Builder<'_> {
     /// The kept image of the same inputs, or a new one.
@@ -336,8 +336,8 @@ impl Builder<'_> {
         let origin = |name: &str, roots: &[String]| Origin { name: name.to_owned(), roots: roots.to_vec() };
         vec![
             origin("files", &self.context.file_roots),
-            origin("npm", &self.context.npm_roots),
-            origin("pip", &self.context.pip_roots),
+            origin(image::NPM_LAYER, &self.context.npm_roots),
+            origin(image::PIP_LAYER, &self.context.pip_roots),
         ]
     }
 

@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::files::ImageFiles;
+use crate::image::packages::{DPKG, DPKG_INFO, joined, python_source, record_path};
 
-const DPKG: &str = "var/lib/dpkg";
-const DPKG_LISTS: &str = "var/lib/dpkg/info";
 /// Where images without dpkg itself keep its database, one package a file.
 const DPKG_PARTS: &str = "var/lib/dpkg/status.d";
 
@@ -17,7 +16,7 @@ const DPKG_PARTS: &str = "var/lib/dpkg/status.d";
 pub(super) fn is_document(path: &Path) -> bool {
     let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
     let parent = path.parent().unwrap_or(Path::new(""));
-    (parent == Path::new(DPKG_LISTS) && name.ends_with(b".list"))
+    (parent == Path::new(DPKG_INFO) && name.ends_with(b".list"))
         || parent == Path::new(DPKG_PARTS)
         || path == Path::new(DPKG).join("status")
         || (name == b"RECORD" && parent.extension() == Some(OsStr::new("dist-info")))
@@ -88,7 +87,7 @@ impl Owners {
             let parent = path.parent().unwrap_or(Path::new(""));
             let Some(file) = path.file_name().and_then(OsStr::to_str) else { continue };
             let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            let (name, listed): (&str, Vec<&[u8]>) = if parent == Path::new(DPKG_LISTS) {
+            let (name, listed): (&str, Vec<&[u8]>) = if parent == Path::new(DPKG_INFO) {
                 (file.strip_suffix(".list").unwrap_or(file), lines.collect())
             } else if let (true, Some(name)) = (parent == Path::new(DPKG_PARTS), file.strip_suffix(".md5sums")) {
                 (name, lines.filter_map(|line| line.get(34..)).collect())
@@ -114,7 +113,7 @@ impl Owners {
 
     /// dpkg's own files about a package.
     fn own_files(&mut self, wanted: &BTreeMap<PathBuf, BTreeSet<PathBuf>>, name: &str, owner: &str) {
-        let start = Path::new(DPKG_LISTS).join(name);
+        let start = Path::new(DPKG_INFO).join(name);
         let of_it = |path: &Path| {
             let rest = path.as_os_str().as_bytes().strip_prefix(start.as_os_str().as_bytes());
             rest.is_some_and(|rest| rest.starts_with(b".") || rest.starts_with(b":"))
@@ -151,13 +150,6 @@ fn aliases(path: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// `a/b.py` of `a/__pycache__/b.cpython-313.pyc`.
-fn python_source(path: &Path) -> Option<PathBuf> {
-    let stem = path.file_name()?.to_str()?.strip_suffix(".pyc")?.split('.').next()?;
-    let folder = path.parent()?;
-    (folder.file_name()? == "__pycache__").then(|| folder.with_file_name(format!("{stem}.py")))
-}
-
 /// The innermost package of a path below `node_modules`.
 fn npm_name(path: &Path) -> Option<String> {
     let parts: Vec<&str> = path.components().map(|part| part.as_os_str().to_str().unwrap_or_default()).collect();
@@ -167,31 +159,6 @@ fn npm_name(path: &Path) -> Option<String> {
         (name, _) if name.starts_with(['.', '@']) => None,
         (name, _) => Some((*name).to_owned()),
     }
-}
-
-/// The first field of a line of RECORD (a CSV file), unquoted.
-fn record_path(line: &[u8]) -> &[u8] {
-    match line.strip_prefix(b"\"") {
-        Some(quoted) => quoted.split(|byte| *byte == b'"').next().unwrap_or_default(),
-        None => line.split(|byte| *byte == b',').next().unwrap_or_default(),
-    }
-}
-
-/// A path relative to a directory, which may go upwards.
-fn joined(directory: &Path, relative: &[u8]) -> Option<PathBuf> {
-    if relative.is_empty() {
-        return None;
-    }
-    let mut path = directory.to_owned();
-    for part in Path::new(OsStr::from_bytes(relative)).components() {
-        match part {
-            Component::Normal(part) => path.push(part),
-            Component::ParentDir => path.pop().then_some(())?,
-            Component::CurDir => {}
-            Component::RootDir | Component::Prefix(_) => path = PathBuf::new(),
-        }
-    }
-    Some(path)
 }
 
 /// The versions of dpkg's packages.
