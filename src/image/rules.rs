@@ -90,7 +90,7 @@ impl Rules {
         Self::parse(TEXT)
     }
 
-    fn parse(text: &str) -> Result<Self, SealError> {
+    pub(super) fn parse(text: &str) -> Result<Self, SealError> {
         let file: RulesFile = toml::from_str(text).map_err(|error| SealError::Rules { what: error.to_string() })?;
         let groups: [(Vec<RuleText>, Reader); 5] = [
             (file.remove, RuleText::remove),

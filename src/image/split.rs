@@ -354,14 +354,15 @@ fn behind_links(path: &Path, links: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::super::layers::{LayersRequest, write_layers};
-    use super::super::rules::Rules;
+    use super::super::rules::{Rules, rules_text};
     use super::super::seal::SealedLayer;
     use super::*;
     use crate::base::progress::Progress;
     use crate::base::untar::read_tar;
     use crate::store::Store;
 
-    const KB: usize = 1024;
+    /// Sixty-four times smaller than a real one, as are the bounds in [`rules`].
+    const KB: usize = 16;
 
     /// Bytes of a package's own, so that no two of its files are one.
     fn content(name: &str, size: usize) -> Vec<u8> {
@@ -401,11 +402,16 @@ mod tests {
         vec![origin("files", "/srv"), origin("npm", "/usr/local/lib/node_modules"), origin("pip", "/opt/venv")]
     }
 
+    fn rules() -> Rules {
+        let text = rules_text().replace("= 1048576", "= 16384").replace("= 4194304", "= 65536");
+        Rules::parse(&text).unwrap()
+    }
+
     /// The layers by name, with their digests and paths.
     fn layers(tree: &Tree, below: usize) -> Vec<(SealedLayer, Vec<String>)> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let rules = Rules::built_in().unwrap();
+        let rules = rules();
         let origins = origins();
         let request = LayersRequest { tree, delta: None, origins: &origins, below, rules: &rules, epoch: 9 };
         let read = |layer: SealedLayer| {
@@ -559,7 +565,7 @@ mod tests {
     #[test]
     fn equal_large_files_of_two_packages_are_one_in_the_layer_of_the_first() {
         let mut tree = whole();
-        let same = content("the same", 1100 * KB);
+        let same = content("the same", 1100 * 1024);
         put(&mut tree, "usr/local/lib/node_modules/large/tool", same.clone());
         put(&mut tree, "usr/local/lib/node_modules/a-copy/tool", same);
         let layers = layers(&tree, 0);
