@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 OCLOCK := target/release/oclock
 
-.PHONY: image test lint fmt tamper bench update
+.PHONY: image test lint fmt tamper bench vary update
 
 image: ## Build this repository's own image from the committed lockfile; prints its ID
 	tools/ensure-engines build
@@ -31,6 +31,15 @@ bench: ## Peers side by side in one run, as ratios
 	tools/ensure-engines all
 	cargo build --release --locked
 	tools/with-dockerd tools/bench
+
+vary: ## One image ID in every surroundings and under older and newer engines; without any engine too
+	tools/ensure-engines all
+	cargo build --release --locked
+	tools/with-dockerd tools/vary --write
+	tools/with-dockerd tools/vary --image --write
+	tools/newer-engines --write
+	tools/newer-engines --image --write
+	tools/without-engines
 
 update: ## Choose newer versions, build, record
 	cargo build --release --locked
