@@ -540,3 +540,27 @@ fn a_version_that_was_seen_with_other_bytes_is_distrust() {
     let answer = audit(&project, &["--format", "json"]);
     assert_eq!((answer.code, subjects(&answer, "ledger-republished")), (4, vec!["pip:numbers".to_owned()]));
 }
+
+#[test]
+fn names_that_were_never_seen_before_are_told() {
+    let (_registries, project) = bench();
+    assert!(!audit(&project, &[]).stdout.contains("first seen"), "all were seen when they were locked");
+    let ledger = project.home().join(".local/share/oclock/ledger");
+    let text = std::fs::read_to_string(&ledger).unwrap();
+    let without = |names: &[&str]| {
+        let known = |line: &&str| !names.iter().any(|name| line.contains(&format!(" {name} ")));
+        std::fs::write(&ledger, text.lines().filter(known).map(|line| format!("{line}\n")).collect::<String>())
+            .unwrap();
+        audit(&project, &[]).stdout
+    };
+    let told = "\nfirst seen: 2 files; names never seen before: npm:shout, pip:sums\n";
+    let said = without(&["shout", "sums"]);
+    assert!(said.contains(told), "{said}");
+    std::fs::write(&ledger, text.replace(" 2.0.0 shout-2.0.0", " 1.9.0 shout-1.9.0")).unwrap();
+    let said = audit(&project, &[]).stdout;
+    assert!(said.contains("\nfirst seen: 1 file, all of packages that were seen before\n"), "{said}");
+    project.forget_ledger();
+    assert!(audit(&project, &[]).stdout.contains("first seen: 10 files; names never seen before: apt:"));
+    let outcome = outcome(&audit(&project, &["--format", "json"]));
+    assert_eq!((&outcome["never_seen"], outcome["new_names"].as_array().unwrap().len()), (&json!(10), 10));
+}

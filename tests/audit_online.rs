@@ -202,14 +202,19 @@ fn a_key_that_is_swapped_is_noticed() {
     assert_eq!((answer.code, states(&outcome)["shout"].as_str()), (4, "bad"));
 }
 
-/// Makes the index link to an attestation of `sums` that names a file and a hash.
-fn attest(registries: &Registries, project: &Project, sha256: &str) {
+/// Makes the index link to an attestation of `sums` that names a file and a hash, and that nobody logged.
+fn attest(registries: &Registries, project: &Project, sha256: &str, version: u64) {
     let lock = lock(project);
     let pin = lock.pip.iter().find(|pin| pin.name.as_str() == "sums").unwrap();
-    let file = pin.artifact.path.file_name();
-    let statement = json!({ "subject": [{ "name": file, "digest": { "sha256": sha256 } }] }).to_string();
-    let envelope = json!({ "statement": STANDARD.encode(statement), "signature": "AAAA" });
-    let bundle = json!({ "publisher": { "kind": "Forge" }, "attestations": [{ "envelope": envelope }] });
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": pin.artifact.path.file_name(), "digest": { "sha256": sha256 } }],
+        "predicateType": "https://slsa.dev/provenance/v1",
+    });
+    let envelope = json!({ "statement": STANDARD.encode(statement.to_string()), "signature": "AAAA" });
+    let material = json!({ "certificate": "AAAA", "transparency_entries": [] });
+    let attestation = json!({ "version": version, "verification_material": material, "envelope": envelope });
+    let bundle = json!({ "publisher": { "kind": "Forge" }, "attestations": [attestation] });
     registries.site.put("/integrity/sums", json!({ "version": 1, "attestation_bundles": [bundle] }).to_string());
     registries.site.change("/simple/sums/", |page| {
         let mut page: Value = serde_json::from_slice(&page).unwrap();
@@ -219,17 +224,23 @@ fn attest(registries: &Registries, project: &Project, sha256: &str) {
 }
 
 #[test]
-fn an_attestation_is_compared_and_not_believed() {
+fn an_attestation_is_not_believed() {
     let (registries, project) = bench();
     let lock = lock(&project);
     let sha256 = lock.pip.iter().find(|pin| pin.name.as_str() == "sums").unwrap().artifact.sha256.to_string();
-    attest(&registries, &project, &sha256);
-    let (answer, outcome) = audit(&project, &["--signatures"]);
-    assert_eq!((answer.code, states(&outcome)["sums"].as_str()), (1, "served-not-checked"));
+    // Of the locked file, by nobody; of another file; of a form that is not known.
+    for (sha256, version, code, state) in
+        [(&sha256, 1, 4, "bad"), (&"0".repeat(64), 1, 4, "bad"), (&sha256, 2, 1, "served-not-checked")]
+    {
+        attest(&registries, &project, sha256, version);
+        let (answer, outcome) = audit(&project, &["--signatures"]);
+        assert_eq!((answer.code, states(&outcome)["sums"].as_str()), (code, state), "{outcome}");
+    }
+    let (_, outcome) = audit(&project, &["--signatures"]);
     assert!(findings(&outcome).contains(&"signature-not-checked signatures pypi".to_owned()), "{outcome}");
-    attest(&registries, &project, &"0".repeat(64));
+    registries.site.change("/integrity/sums", |text| text[..text.len() / 2].to_vec());
     let (answer, outcome) = audit(&project, &["--signatures"]);
-    assert_eq!((answer.code, states(&outcome)["sums"].as_str()), (4, "bad"));
+    assert_eq!((answer.code, states(&outcome)["sums"].as_str()), (1, "not-audited"), "{outcome}");
 }
 
 /// Names a mirror for each source of the user.

@@ -26,5 +26,8 @@ pub use licence::{LicensedPackage, POLICY_LICENCE, check_licences};
 pub use lock_changes::{LockChange, check_lock_change, sort_by_risk};
 pub use lock_rules::{EVIDENCE_LOST, LOCK_RULES};
 pub use policy::{POLICY_AGE, POLICY_SCRIPT, POLICY_SOURCE, PolicyRequest, check_policy, policy_rules};
-pub use signature::{SIGNATURE_BAD, SIGNATURE_RULES, SignatureState, Signed, check_signatures, fetch_signatures};
+pub use signature::{
+    SIGNATURE_BAD, SIGNATURE_RULES, SignatureState, Signed, SigstoreRoot, check_signatures, fetch_signatures,
+    judge_attestations,
+};
 pub use waiver::{EXPIRED_WAIVER, UNUSED_WAIVER, Waived, apply_waivers};

@@ -151,6 +151,8 @@ pub struct PolicySection {
     pub advisories_max_age_days: Option<u32>,
     /// What a vulnerability is that no version fixes; an error when not given.
     pub unfixed_advisories: UnfixedAdvisories,
+    /// Whom attestations are believed for, in a file below the manifest; the program's own root of trust when not given.
+    pub sigstore_root: Option<String>,
     /// `[[policy.waivers]]`, in the order written.
     pub waivers: Vec<Waiver>,
 }

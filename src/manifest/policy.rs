@@ -19,6 +19,7 @@ pub(super) const POLICY: &[&str] = &[
     "advisories",
     "advisories-max-age-days",
     "unfixed-advisories",
+    "sigstore-root",
     "waivers",
 ];
 const LICENCES: &[&str] = &["allow", "deny"];
@@ -42,6 +43,7 @@ pub(super) fn policy(section: &Table<'_>) -> Result<PolicySection, DocumentError
             .map(|value| value.parse(parse_unfixed))
             .transpose()?
             .unwrap_or_default(),
+        sigstore_root: section.get("sigstore-root").map(|value| value.parse(parse_inside)).transpose()?,
         waivers: waivers.collect::<Result<_, _>>()?,
     })
 }
@@ -82,6 +84,15 @@ fn parse_unfixed(text: &str) -> Result<UnfixedAdvisories, ValueError> {
         "error" => Ok(UnfixedAdvisories::Error),
         "warning" => Ok(UnfixedAdvisories::Warning),
         _ => Err(ValueError::new("level", text, "`error` and `warning` are known")),
+    }
+}
+
+/// A file of the project.
+fn parse_inside(text: &str) -> Result<String, ValueError> {
+    let is_inside = text.split('/').all(|part| !["", ".", ".."].contains(&part));
+    match is_inside && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(ValueError::new("path", text, "it must be below the manifest, without `.` or `..`")),
     }
 }
 
@@ -133,12 +144,13 @@ mod tests {
     fn every_key_is_read() {
         let text = "min-age-days = 3\nsources = [\"npm\"]\nscripts = []\nkeep-evidence = true\n\
                     licences = { allow = [\"MIT\"], deny = [\"AGPL-3.0-only\"] }\nadvisories = [\"osv\"]\n\
-                    advisories-max-age-days = 7\nunfixed-advisories = \"warning\"\n";
+                    advisories-max-age-days = 7\nunfixed-advisories = \"warning\"\nsigstore-root = \"trust/root.json\"\n";
         let policy = read(text).unwrap();
         assert_eq!((policy.min_age_days, policy.advisories_max_age_days), (Some(3), Some(7)));
         assert_eq!((policy.sources.unwrap().len(), policy.scripts.unwrap().len()), (1, 0));
         assert_eq!(policy.licences.unwrap().deny, ["AGPL-3.0-only"]);
         assert_eq!((policy.keep_evidence, &policy.advisories[..]), (true, &["osv".to_owned()][..]));
+        assert_eq!(policy.sigstore_root.as_deref(), Some("trust/root.json"));
         assert_eq!(policy.unfixed_advisories, super::UnfixedAdvisories::Warning);
     }
 
@@ -152,6 +164,9 @@ mod tests {
             ("unfixed-advisories = \"fine\"", "unfixed-advisories"),
             ("advisories = [\" \"]", "advisories"),
             ("keep-evidence = 1", "keep-evidence"),
+            ("sigstore-root = \"/etc/root.json\"", "sigstore-root"),
+            ("sigstore-root = \"../root.json\"", "sigstore-root"),
+            ("sigstore-root = \"\"", "sigstore-root"),
             ("minimum-age = 1", "unknown key"),
         ] {
             let error = read(text).unwrap_err();

@@ -1,6 +1,6 @@
 //! `oclock audit`: what the lockfile pins, against the policy and against what others know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::audit_inputs::{check_evidence, licences, secrets};
 use super::error::OpsError;
@@ -14,10 +14,11 @@ use crate::audit::ledger::{self, REPUBLISHED};
 use crate::audit::secrets::secret_rules;
 use crate::audit::{
     CHALLENGE_DIFFERS, Challenged, EVIDENCE_LOST, Finding, Level, NOT_AUDITED, POLICY_LICENCE, PolicyRequest, Rule,
-    SIGNATURE_BAD, SIGNATURE_RULES, Signed, UNUSED_WAIVER, Waived, apply_waivers, check_challenge, check_licences,
-    check_policy, check_signatures, fetch_challenge, fetch_signatures, policy_rules,
+    SIGNATURE_BAD, SIGNATURE_RULES, Signed, SigstoreRoot, UNUSED_WAIVER, Waived, apply_waivers, check_challenge,
+    check_licences, check_policy, check_signatures, fetch_challenge, fetch_signatures, policy_rules,
 };
 use crate::base::clock;
+use crate::base::fs;
 use crate::base::text::count;
 use crate::lock::{Lockfile, PinView};
 use crate::manifest::{Manifest, ManifestFile, PolicySection, UnfixedAdvisories, Waiver};
@@ -90,6 +91,8 @@ pub struct AuditOutcome {
     pub seen_before: usize,
     /// Pins whose files this machine never saw before.
     pub never_seen: usize,
+    /// Packages of which this machine never saw any version, as `npm:lodash`.
+    pub new_names: BTreeSet<String>,
     /// What was looked for.
     #[serde(skip)]
     pub rules: Vec<&'static Rule>,
@@ -139,12 +142,14 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         challenged: Vec::new(),
         seen_before: 0,
         never_seen: 0,
+        new_names: BTreeSet::new(),
         rules: Vec::new(),
     };
     if options.signatures == Signatures::Asked {
         let sources = session.sources(manifest)?;
+        let root = sigstore_root(session, &manifest.policy)?;
         let phase = session.progress.spinner("asking for signatures");
-        outcome.signatures = session.block_on(fetch_signatures(&lock, &sources, &session.http, &session.store));
+        outcome.signatures = session.block_on(fetch_signatures(&lock, &sources, &session.http, &session.store, &root));
         phase.finish(&count(outcome.signatures.len(), "package"));
         findings.extend(check_signatures(&outcome.signatures));
         rules.extend(SIGNATURE_RULES);
@@ -159,7 +164,7 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
         rules.push(&CHALLENGE_DIFFERS);
     }
     let seen = first_seen::look_up(session, &lock)?;
-    (outcome.seen_before, outcome.never_seen) = (seen.known, seen.new);
+    (outcome.seen_before, outcome.never_seen, outcome.new_names) = (seen.known, seen.new, seen.new_names);
     findings.extend(seen.findings);
     rules.extend([&REPUBLISHED, &ledger::OTHER_SOURCE, &ledger::UNREADABLE]);
     // A gap of these is judged with all other gaps.
@@ -174,6 +179,18 @@ pub fn audit(session: &Session, options: &AuditOptions) -> Result<AuditOutcome, 
     outcome.findings = findings;
     outcome.rules = rules;
     Ok(outcome)
+}
+
+/// Whom attestations are believed for.
+fn sigstore_root(session: &Session, policy: &PolicySection) -> Result<SigstoreRoot, OpsError> {
+    match &policy.sigstore_root {
+        None => SigstoreRoot::built_in().map_err(|why| OpsError::SigstoreRoot { path: "the built-in one".into(), why }),
+        Some(file) => {
+            let path = session.paths.manifest.parent().unwrap_or(&session.paths.directory).join(file);
+            let text = fs::read_text(&path)?;
+            SigstoreRoot::parse(&text).map_err(|why| OpsError::SigstoreRoot { path, why })
+        }
+    }
 }
 
 fn judge_advisories(

@@ -192,6 +192,14 @@ pub enum OpsError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A root of trust that is none.
+    #[error("`{}` is no root of trust of Sigstore: {}", path.display(), sanitize(why))]
+    SigstoreRoot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A value of an option that is none.
     #[error(transparent)]
     Asked {
@@ -410,6 +418,9 @@ impl Explain for OpsError {
             }
             Self::NoLock { .. } => one("run `oclock update`"),
             Self::NoTemplate { .. } => one("run `oclock init` in an empty directory for a commented one"),
+            Self::SigstoreRoot { .. } => {
+                one("`[policy] sigstore-root` names a `trusted_root.json`, as Sigstore gives it out")
+            }
             Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),
             Self::Republished { .. } => {
                 one("compare with another place: `oclock info` shows where each source was found")

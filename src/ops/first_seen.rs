@@ -1,5 +1,7 @@
 //! The first-seen ledger beside the verbs: what comes in is held against it, and what came in is added.
 
+use std::collections::BTreeSet;
+
 use super::error::OpsError;
 use super::session::Session;
 use crate::audit::Finding;
@@ -16,6 +18,8 @@ pub(super) struct FirstSeen {
     pub known: usize,
     /// Pins that were never seen before.
     pub new: usize,
+    /// Packages of which no version was ever seen, as `npm:lodash`.
+    pub new_names: BTreeSet<String>,
 }
 
 /// Holds a lock's pins against the ledger.
@@ -28,7 +32,9 @@ pub(super) fn look_up(session: &Session, lock: &Lockfile) -> Result<FirstSeen, O
     let sightings: Vec<Sighting> = lock.pins().map(|pin| Sighting::of(pin, now)).collect();
     let count = |wanted| sightings.iter().filter(|sighting| ledger.judge(sighting) == wanted).count();
     let findings = ledger.check(&sightings, &path.display().to_string());
-    Ok(FirstSeen { findings, known: count(Judgement::Known), new: count(Judgement::New) })
+    let strangers = sightings.iter().filter(|sighting| !ledger.knows(sighting.ecosystem, &sighting.name));
+    let new_names = strangers.map(|sighting| format!("{}:{}", sighting.ecosystem, sighting.name)).collect();
+    Ok(FirstSeen { findings, known: count(Judgement::Known), new: count(Judgement::New), new_names })
 }
 
 /// Refuses a lock with a version that was republished. What else the ledger has to say is said.

@@ -6,6 +6,9 @@ use crate::audit::{SignatureState, Signed};
 use crate::base::text::{count, grouped};
 use crate::ops::AuditOutcome;
 
+/// How many new names are named.
+const NAMED: usize = 10;
+
 /// Findings for people, then what was looked at, in numbers.
 pub fn audit_lines(outcome: &AuditOutcome) -> String {
     let mut text = findings_lines(&outcome.findings);
@@ -34,7 +37,24 @@ fn summary(outcome: &AuditOutcome) -> Vec<String> {
         let (all, same) = (count(outcome.challenged.len(), "file"), same.count());
         lines.push(format!("challenge: {all} asked for elsewhere, {same} found to be the same"));
     }
+    if outcome.never_seen > 0 {
+        lines.push(first_seen(outcome));
+    }
     lines
+}
+
+/// What this machine never saw before, new names by name.
+fn first_seen(outcome: &AuditOutcome) -> String {
+    let files = count(outcome.never_seen, "file");
+    let named: Vec<&str> = outcome.new_names.iter().take(NAMED).map(String::as_str).collect();
+    let more = match outcome.new_names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match named.is_empty() {
+        true => format!("first seen: {files}, all of packages that were seen before"),
+        false => format!("first seen: {files}; names never seen before: {}{more}", named.join(", ")),
+    }
 }
 
 fn advisories(state: &EcosystemState) -> String {

@@ -16,20 +16,20 @@ const PACKAGES: &[&str] = &[
     "spdx-tools==0.8.5",
 ];
 
-/// The interpreter with these packages; made once, by whichever test comes first.
-fn python() -> PathBuf {
+/// An interpreter with these packages; made once, by whichever test comes first.
+pub fn python(name: &str, packages: &[&str]) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracles");
     fs::create_dir_all(&place).unwrap();
-    let lock = File::create(place.join("lock")).unwrap();
+    let lock = File::create(place.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let environment = place.join("attest");
+    let environment = place.join(name);
     let (python, mark) = (environment.join("bin/python"), environment.join("packages"));
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if fs::read_to_string(&mark).ok().as_deref() != Some(&wanted) {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
         run(Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES));
+            .args(packages));
         fs::write(&mark, wanted).unwrap();
     }
     python
@@ -38,7 +38,7 @@ fn python() -> PathBuf {
 /// What the judge of this kind says of the files: nothing when they are right.
 pub fn judge(kind: &str, files: &[PathBuf]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracles/attest.py");
-    let output = Command::new(python()).arg(script).arg(kind).args(files).output().unwrap();
+    let output = Command::new(python("attest", PACKAGES)).arg(script).arg(kind).args(files).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.success(), said.is_empty(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     said

@@ -5,10 +5,15 @@
 
 mod npm;
 mod pip;
+mod publisher;
+mod sigstore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
+
+pub use pip::judge_attestations;
+pub use sigstore::SigstoreRoot;
 
 use super::finding::{Finding, Level, Rule};
 use super::gap::not_audited;
@@ -32,7 +37,7 @@ pub static SIGNATURE_KEY: Rule = Rule {
     id: "signature-key",
     level: Level::Error,
     title: "a signature by a key that is unknown or was over",
-    help: "The registry lists its keys and until when they count; ask it why this one does not.",
+    help: "A registry lists its keys and until when they count; ask it why this one does not. An attestation's certificate hangs on a root of trust; that of `[policy] sigstore-root` or of this oclock may be older than it.",
 };
 
 /// A registry that serves no signatures.
@@ -48,7 +53,7 @@ pub static SIGNATURE_NOT_CHECKED: Rule = Rule {
     id: "signature-not-checked",
     level: Level::Error,
     title: "an attestation that was served and not checked",
-    help: "It names the locked bytes, but whether its certificate is genuine needs a root of trust that oclock does not have.",
+    help: "It names the locked bytes, but is of a kind that oclock does not know, or the index does not say who published them.",
 };
 
 /// The rules of this family.
@@ -59,15 +64,16 @@ pub static SIGNATURE_RULES: [&Rule; 4] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureState {
-    /// It is of the locked bytes, by a key that the registry lists and that counted when the version was published.
+    /// It is of the locked bytes, by a key that the registry lists and that counted when the version was published; an
+    /// attestation is by the publisher that the index names.
     Verified,
-    /// An attestation names the locked bytes; who made it was not checked.
+    /// An attestation is there, of a kind that cannot be checked or by nobody that can be named.
     ServedNotChecked,
     /// The registry serves none.
     NotServed,
-    /// By a key that the registry does not list.
+    /// By a key that the registry does not list, or a certificate that the root of trust does not know.
     UnknownKey,
-    /// By a key that did not count any more.
+    /// By a key or certificate that did not count then.
     ExpiredKey,
     /// It is not of the locked bytes.
     Bad,
@@ -100,7 +106,13 @@ fn answer(state: SignatureState, why: impl Into<String>) -> Answer {
 }
 
 /// Asks the registries of all npm and Python pins for signatures. Debian's are in the archives' own chain.
-pub async fn fetch_signatures(lock: &Lockfile, sources: &Sources, http: &HttpClient, store: &Store) -> Vec<Signed> {
+pub async fn fetch_signatures(
+    lock: &Lockfile,
+    sources: &Sources,
+    http: &HttpClient,
+    store: &Store,
+    root: &SigstoreRoot,
+) -> Vec<Signed> {
     let mut pins: BTreeMap<(Ecosystem, &str, &str, &str), PinView<'_>> = BTreeMap::new();
     for pin in lock.pins().filter(|pin| pin.ecosystem != Ecosystem::Apt) {
         let key = (pin.ecosystem, pin.name.as_str(), pin.version.as_str(), pin.artifact.path.as_str());
@@ -121,7 +133,7 @@ pub async fn fetch_signatures(lock: &Lockfile, sources: &Sources, http: &HttpCli
                 Some(keys) => npm::judge(*pin, &source, keys, http).await,
                 None => answer(SignatureState::NotAudited, "its keys were not asked for"),
             },
-            (Ok(source), Ecosystem::Pip) => pip::judge(*pin, &source, http).await,
+            (Ok(source), Ecosystem::Pip) => pip::judge(*pin, &source, http, root).await,
             (Ok(_), Ecosystem::Apt) => answer(SignatureState::NotAudited, "Debian signs archives, not packages"),
         };
         Signed {
