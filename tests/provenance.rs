@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use oclock::lock::{ImagePin, Lockfile, parse_lockfile, render_lockfile};
 use oclock::model::{Platform, Sha256};
 use serde_json::{Value, json};
-use support::oracle::{judge, run};
+use support::oracle::{judge, python, run};
 use support::project::Project;
 use support::registries::Registries;
 use support::registry_server::RegistryServer;
@@ -224,7 +224,7 @@ fn keys_of_other_kinds_are_refused_by_name() {
         ("ed25519.pem", "it is no ECDSA key over the curve P-256"),
         ("sec1.pem", "it is not in the form PKCS#8"),
         ("encrypted.pem", "it is encrypted"),
-        ("cosign.key", "it is in cosign's own encrypted form"),
+        ("cosign.key", "it is encrypted, and no password is given"),
         ("key.pub", "it is a public key"),
         ("none.pem", "it is no key in PEM form"),
     ] {
@@ -242,6 +242,62 @@ fn keys_of_other_kinds_are_refused_by_name() {
     recorded.project.write("signed.json", recorded.said(&["provenance", "--sign", "key.pem"]));
     let answer = recorded.project.run(&["--quiet", "provenance", "--verify", "key.pem", "signed.json"]);
     assert!(answer.code == 2 && answer.stderr.contains("it is a private key"), "{answer:?}");
+}
+
+/// cosign's form of the key `key.pem`, made by Python's scrypt and libsodium.
+fn encrypt(recorded: &Recorded, password: &str, cost: &str, label: &str) {
+    let root = recorded.project.root();
+    let wrap = ["pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", "key.der"];
+    run(Command::new("openssl").args(wrap).current_dir(&root));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracles/cosign_key.py");
+    let mut command = Command::new(python("cosign", &["pynacl==1.6.2"]));
+    let pem = run(command.arg(script).arg(root.join("key.der")).args([password, cost, label]));
+    recorded.project.write("cosign.key", pem);
+}
+
+#[test]
+fn a_key_that_cosign_encrypted_signs_with_its_password() {
+    let recorded = Recorded::new();
+    let project = &recorded.project;
+    recorded.key("key");
+    let open = recorded.said(&["provenance", "--sign", "key.pem"]);
+    let signed = |password: Option<&str>, more: &[&str]| {
+        let mut command = project.command(&[&["--quiet", "provenance", "--sign", "cosign.key"], more].concat());
+        if let Some(password) = password {
+            command.env("COSIGN_PASSWORD", password);
+        }
+        let answer = project.answer(&mut command);
+        for word in ["a long word", "an0ther-word"] {
+            assert!(!format!("{answer:?}").contains(word), "a password is shown: {answer:?}");
+        }
+        (answer.code, answer.stdout, answer.stderr)
+    };
+    let refused = |(code, stdout, stderr): (i32, String, String), why: &str| {
+        assert!(code == 2 && stdout.is_empty() && stderr.contains(why), "{why}: {code} {stdout} {stderr}");
+    };
+    for label in ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"] {
+        encrypt(&recorded, "a long word", "65536", label);
+        assert_eq!(signed(Some("a long word"), &[]), (0, open.clone(), String::new()));
+    }
+    project.write("word", "a long word\n");
+    project.write("other", "an0ther-word\n");
+    assert_eq!(signed(None, &["--password-file", "word"]).1, open);
+    assert_eq!(signed(Some("an0ther-word"), &["--password-file", "word"]).1, open, "the file comes first");
+    refused(signed(Some("an0ther-word"), &[]), "the password is not the one it was encrypted with");
+    refused(signed(Some("a long word"), &["--password-file", "other"]), "the password is not the one");
+    refused(signed(Some(""), &[]), "the password is not the one");
+    refused(signed(None, &[]), "it is encrypted, and no password is given");
+    assert_eq!(signed(None, &["--password-file", "nothing"]).0, 3);
+    // Verbose output does not show it either.
+    assert_eq!(signed(Some("a long word"), &["-vv"]).0, 0);
+    let whole = project.read("cosign.key");
+    let cut: Vec<&str> = whole.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| line).collect();
+    project.write("cosign.key", cut.join("\n"));
+    refused(signed(Some("a long word"), &[]), "cannot be used as a key");
+    encrypt(&recorded, "a long word", "524288", "ENCRYPTED SIGSTORE PRIVATE KEY");
+    refused(signed(Some("a long word"), &[]), "would take more than 256 MiB");
+    encrypt(&recorded, "", "32768", "ENCRYPTED SIGSTORE PRIVATE KEY");
+    assert_eq!(signed(Some(""), &[]).1, open, "an empty password is one");
 }
 
 /// The digests of an image's referrers as an index lists them, with their artifact types.

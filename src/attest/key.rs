@@ -1,4 +1,5 @@
-//! ECDSA keys over P-256, as `cosign` and `openssl` make them: signing with a PKCS#8 key, verifying with a public one.
+//! ECDSA keys over P-256, as `cosign` and `openssl` make them: signing with a PKCS#8 key or with one that cosign encrypted,
+//! verifying with a public one.
 
 use std::path::Path;
 
@@ -6,12 +7,15 @@ use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{DerSignature, SigningKey as P256SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey};
 
+use super::cosign::{self, Password, Unopened};
 use super::error::AttestError;
 use crate::base::fs;
 use crate::model::Sha256;
 
 const MAKE: &str = "make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`";
 const MAKE_PUBLIC: &str = "make it with `openssl pkey -in KEY -pubout`";
+const SAY: &str = "set COSIGN_PASSWORD, or name a file that holds it with `--password-file`";
+const NEW: &str = "make one with `cosign generate-key-pair`";
 const OPEN: &str = "write it without a password: `openssl pkcs8 -in KEY`";
 
 /// A private key. Its bytes are never shown.
@@ -22,11 +26,11 @@ pub struct SigningKey(P256SigningKey);
 pub struct PublicKey(VerifyingKey);
 
 impl SigningKey {
-    /// Reads a PEM file with a PKCS#8 key that has no password.
+    /// Reads a PEM file with a PKCS#8 key that has no password, or with one that cosign encrypted with this password.
     ///
     /// # Errors
-    /// When it cannot be read, is of another kind or is encrypted.
-    pub fn read(path: &Path) -> Result<Self, AttestError> {
+    /// When it cannot be read, is of another kind, or the password is another.
+    pub fn read(path: &Path, password: Option<&Password>) -> Result<Self, AttestError> {
         let text = fs::read_text(path)?;
         let fail = |why, hint| AttestError::Key { path: path.to_owned(), why, hint };
         match label(&text) {
@@ -39,7 +43,16 @@ impl SigningKey {
             )),
             Some("ENCRYPTED PRIVATE KEY") => Err(fail("it is encrypted", OPEN)),
             Some("ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY") => {
-                Err(fail("it is in cosign's own encrypted form, which is not read", MAKE))
+                let password = password.ok_or_else(|| fail("it is encrypted, and no password is given", SAY))?;
+                let key = cosign::open(&text, password).map_err(|why| match why {
+                    Unopened::Form => fail("it is damaged", NEW),
+                    Unopened::Method => fail("it is encrypted in a way that is not known", NEW),
+                    Unopened::Cost => fail("opening it would take more than 256 MiB or 4 passes", NEW),
+                    Unopened::Password => fail("the password is not the one it was encrypted with", SAY),
+                })?;
+                P256SigningKey::from_pkcs8_der(&key)
+                    .map(Self)
+                    .map_err(|_| fail("it is no ECDSA key over the curve P-256", NEW))
             }
             Some("PUBLIC KEY") => Err(fail("it is a public key", "name the private key to sign")),
             _ => Err(fail("it is no key in PEM form", MAKE)),

@@ -5,6 +5,7 @@
 //! the same on every machine. It must not know verbs, the terminal, or how an image is built.
 
 mod bill;
+mod cosign;
 mod cyclonedx;
 mod envelope;
 mod error;
@@ -20,6 +21,7 @@ mod spdx;
 
 pub use self::spdx::{SPDX, render_spdx};
 pub use bill::{Bill, BillRequest, Component, Detail};
+pub use cosign::Password;
 pub use cyclonedx::{CYCLONEDX, render_cyclonedx};
 pub use envelope::{Envelope, IN_TOTO, open_envelope, seal_envelope};
 pub use error::AttestError;

@@ -353,9 +353,12 @@ pub(super) struct ProvenanceArguments {
 /// What is done with a document.
 #[derive(Debug, Args)]
 pub(super) struct AttestArguments {
-    /// Sign it with this ECDSA P-256 key (PKCS#8, PEM) and give out the envelope
+    /// Sign it with this ECDSA P-256 key (PKCS#8, or as cosign encrypts it; PEM) and give out the envelope
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
+    /// The file with the password of the key; else it is that in COSIGN_PASSWORD
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub password_file: Option<PathBuf>,
     /// Attach it to the recorded image there, oci:DIR or registry:NAME; print its digest
     #[arg(long, value_name = "PLACE")]
     pub attach: Option<String>,

@@ -38,6 +38,7 @@ fn attesting(arguments: &AttestArguments) -> Result<Attesting, OpsError> {
         (Some(key), Some(envelope)) => Ok(Attesting::Verify { key: key.clone(), envelope: envelope.clone() }),
         _ => Ok(Attesting::Deliver {
             sign: arguments.sign.clone(),
+            password: arguments.password_file.clone(),
             attach: arguments.attach.as_deref().map(AttachTo::parse).transpose()?,
         }),
     }

@@ -1,14 +1,14 @@
 //! What `sbom` and `provenance` share: a document is printed, signed, attached, or compared with a signed one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::error::OpsError;
 use super::session::Session;
 use crate::attest::{
-    AttestError, DocumentType, IN_TOTO, PublicKey, Referrer, SigningKey, attach_to_layout, attach_to_registry,
-    open_envelope, render_statement, seal_envelope,
+    AttestError, DocumentType, IN_TOTO, Password, PublicKey, Referrer, SigningKey, attach_to_layout,
+    attach_to_registry, open_envelope, render_statement, seal_envelope,
 };
 use crate::base::fs;
 use crate::base::text::sanitize;
@@ -28,6 +28,8 @@ pub enum Attesting {
     Deliver {
         /// The key that signs it, if any.
         sign: Option<PathBuf>,
+        /// The file with the password of the key; the variable COSIGN_PASSWORD when not given.
+        password: Option<PathBuf>,
         /// Where it is attached, if anywhere; else it is printed.
         attach: Option<AttachTo>,
     },
@@ -118,11 +120,12 @@ impl Said<'_> {
 
 pub(super) fn attest(session: &Session, said: &Said<'_>, what: &Attesting) -> Result<AttestOutcome, OpsError> {
     match what {
-        Attesting::Deliver { sign, attach } => {
+        Attesting::Deliver { sign, password, attach } => {
             let (document, media_type) = match sign {
                 Some(key) => {
                     let payload = said.statement()?.to_string();
-                    let envelope = seal_envelope(payload.as_bytes(), &SigningKey::read(key)?);
+                    let password = read_password(session, password.as_deref())?;
+                    let envelope = seal_envelope(payload.as_bytes(), &SigningKey::read(key, password.as_ref())?);
                     (serde_json::to_value(envelope).unwrap_or_default(), ENVELOPE)
                 }
                 None => (said.document()?, said.kind.media_type),
@@ -145,6 +148,20 @@ pub(super) fn attest(session: &Session, said: &Said<'_>, what: &Attesting) -> Re
             }
         }
     }
+}
+
+/// The password of a key, as cosign takes it; that of a file without the newline at its end.
+fn read_password(session: &Session, file: Option<&Path>) -> Result<Option<Password>, OpsError> {
+    let Some(file) = file else {
+        // An empty one is one too.
+        let mut variables = session.environment.variables();
+        return Ok(variables.find(|(name, _)| *name == "COSIGN_PASSWORD").map(|(_, password)| Password::new(password)));
+    };
+    let mut bytes = fs::read(file)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(Some(Password::new(bytes)))
 }
 
 fn attach_to(
