@@ -327,6 +327,13 @@ fn waivers_excuse_and_levels_decide_the_exit_code() {
     change.after(|lock| lock.epoch += 60);
     assert_eq!(code(&["diff", "--fail-on", "warning", "before.toml"]), 0);
     assert_eq!(code(&["diff", "--fail-on", "note", "before.toml"]), 1);
+    let found = change.json()["findings"].clone();
+    let idle = found.as_array().unwrap().iter().find(|finding| finding["rule"] == "waiver-unused").unwrap();
+    assert_eq!((&idle["level"], &idle["subject"]), (&"note".into(), &"pip:numbers".into()), "{found}");
+    // Waivers of other commands' rules are not its matter.
+    let other = "rule = \"policy-age\"\nsubject = \"pip:numbers\"\nreason = \"known\"\nexpires = 2999-01-01";
+    project.write("oclock.toml", format!("{MANIFEST}\n[[policy.waivers]]\n{other}\n"));
+    assert!(!change.json()["findings"].to_string().contains("waiver"), "{}", change.json());
 }
 
 /// A locked project under git, with oclock and git on its PATH.

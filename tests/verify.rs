@@ -171,6 +171,26 @@ fn the_registries_are_asked_what_they_say_today() {
 }
 
 #[test]
+fn a_version_that_is_dated_otherwise_today_is_found() {
+    let mut registries = Registries::serve_since("2025-06-01T00:00:00Z");
+    let project = fetched(&registries);
+    assert_eq!(findings(&project, &["--online"]), (0, Vec::new()));
+    registries.edit_npm("shout", |document| document["time"]["2.0.0"] = json!("2025-06-01T00:00:01Z"));
+    registries.edit_page("sums", |files| files[0]["upload-time"] = json!("2025-05-31T23:59:59Z"));
+    // A registry that says no time contradicts nothing.
+    registries.edit_npm("pad-left", |document| document["time"] = json!({}));
+    let (code, found) = findings(&project, &["--online"]);
+    assert_eq!(
+        (code, found),
+        (1, ["registry-published npm:shout", "registry-published pip:sums"].map(str::to_owned).to_vec())
+    );
+    let said = verify(&project, &["--online"]).stdout;
+    assert!(said.contains("error: `npm:shout 2.0.0` was published at another time than the lockfile says"), "{said}");
+    assert!(said.contains("locked  2025-06-01") && said.contains("served  2025-05-31"), "{said}");
+    assert_eq!(verify(&project, &[]).code, 0, "offline nobody is asked");
+}
+
+#[test]
 fn a_yanked_version_can_be_excused_and_a_hash_cannot() {
     let mut registries = Registries::serve();
     let project = fetched(&registries);

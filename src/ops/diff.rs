@@ -6,7 +6,7 @@ use super::error::OpsError;
 use super::revision::{Side, read_side, working_copy};
 use super::session::Session;
 use crate::audit::{
-    Finding, LOCK_RULES, LockChange, UNUSED_WAIVER, Waived, apply_waivers, check_lock_change, sort_by_risk,
+    Finding, LOCK_RULES, Level, LockChange, Rule, UNUSED_WAIVER, Waived, apply_waivers, check_lock_change, sort_by_risk,
 };
 use crate::base::clock;
 use crate::lock::{
@@ -138,7 +138,7 @@ fn compare(old: &Side, new: &Side, file: &str) -> DiffOutcome {
         lines: &lines,
         file,
     });
-    excuse(&mut findings, new, now);
+    excuse(&mut findings, new, &difference, now);
     let pins = changed_pins(&difference, &Origins::of_side(old), &Origins::of_side(new), &findings, now);
     DiffOutcome {
         old: old.label.clone(),
@@ -151,13 +151,22 @@ fn compare(old: &Side, new: &Side, file: &str) -> DiffOutcome {
     }
 }
 
-/// Applies the waivers of the newer manifest. One that excuses nothing is no finding here: what it excused may have been
-/// merged, and its date ends it.
-fn excuse(findings: &mut Vec<Finding>, new: &Side, now: i64) {
+/// Applies the waivers of the newer manifest. One that excuses nothing is a note where there is a difference it could be about:
+/// what it excused may have been merged, and then it can go.
+fn excuse(findings: &mut Vec<Finding>, new: &Side, difference: &LockDiff, now: i64) {
     let Some(file) = &new.manifest else { return };
     let waivers = &file.manifest.policy.waivers;
-    apply_waivers(findings, &Waived { waivers, rules: LOCK_RULES, manifest: &file.file, now });
+    let (own, shared): (Vec<&Rule>, Vec<&Rule>) = LOCK_RULES.iter().partition(|rule| rule.id.starts_with("lock-"));
+    // What is audited as well may be excused there, of a pin that did not change.
+    apply_waivers(findings, &Waived { waivers, rules: &shared, manifest: &file.file, now });
     findings.retain(|finding| finding.rule.id != UNUSED_WAIVER.id);
+    apply_waivers(findings, &Waived { waivers, rules: &own, manifest: &file.file, now });
+    if difference.is_empty() {
+        findings.retain(|finding| finding.rule.id != UNUSED_WAIVER.id);
+    }
+    for unused in findings.iter_mut().filter(|finding| finding.rule.id == UNUSED_WAIVER.id) {
+        unused.level = Level::Note;
+    }
     sort_by_risk(findings);
 }
 
