@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 OCLOCK := target/release/oclock
 
-.PHONY: image test lint fmt tamper bench vary update
+.PHONY: image test lint fmt tamper parity bench vary update
 
 image: ## Build this repository's own image from the committed lockfile; prints its ID
 	tools/ensure-engines build
@@ -26,6 +26,9 @@ fmt:
 tamper: ## Lockfiles and stores changed with bad intent and at random, beside npm, uv and pip
 	OCLOCK_MUTATIONS=10000 OCLOCK_DAMAGES=1000 cargo test --locked --test tamper --test store_damage -- --nocapture
 	tools/tamper-peers
+
+parity: ## The resolvers beside the newest npm, uv and apt on all of tests/parity/*.txt; what differs must be explained there
+	OCLOCK_PARITY=all cargo test --locked --no-fail-fast --test parity_apt --test parity_npm --test parity_pip -- --nocapture
 
 bench: ## Peers side by side in one run, as ratios
 	tools/ensure-engines all

@@ -1,63 +1,118 @@
 //! The real npm as judge: the same packages in the same places.
 //!
-//! The sample runs with the other tests and needs npm and its registry. `OCLOCK_NPM_CORPUS=FILE` (lines `name|request request…`)
-//! compares all of a file instead and prints the agreement.
+//! A sample runs with the other tests and needs npm and its registry; all of tests/parity/npm.txt with `make parity`. The judge is
+//! the newest npm, which this fetches once into the target directory, with a Node that it runs on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test program")]
+
+#[path = "support/npm_judge.rs"]
+mod npm_judge;
+#[path = "support/parity.rs"]
+mod parity;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use npm_judge::{Judge, NODE, npm};
 use oclock::assemble::npm::write_tree;
 use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
 use oclock::base::tar::TarWriter;
-use oclock::manifest::{NpmSection, SourceKind};
-use oclock::model::{Platform, SourceName};
+use oclock::manifest::{NpmOverride, NpmSection, SourceKind};
+use oclock::model::{Architecture, Platform, SourceName};
 use oclock::resolve::npm::{NpmRequest, plan, resolve};
 use oclock::source::Source;
 use oclock::store::Store;
 
-const NODE: &str = "20.20.2";
-const SAMPLE: &[&str] = &[
-    "opencode|opencode-ai @opencode-ai/plugin",
-    "peers|eslint@8.57 eslint-plugin-import@2.29 typescript@5",
-    "aliases|ansi-regex@5 strip-ansi@npm:strip-ansi@^7",
-];
+/// From tests/parity/npm.txt.
+const SAMPLE: &[&str] = &["opencode", "peers", "alias-deps", "override-flat"];
+/// How many npm processes run at once.
+const JUDGES: usize = 3;
 
 #[test]
 fn trees_are_those_of_npm() {
-    let corpus = std::env::var("OCLOCK_NPM_CORPUS").ok().map(|file| std::fs::read_to_string(file).unwrap());
-    let lines: Vec<&str> = match &corpus {
-        Some(text) => text.lines().collect(),
-        None => SAMPLE.to_vec(),
+    let is_sampled = |line: &String| SAMPLE.contains(&line.split('|').next().unwrap());
+    let lines = parity::lines("npm");
+    let lines: Vec<String> = match parity::is_whole() {
+        true => lines,
+        false => lines.into_iter().filter(is_sampled).collect(),
     };
-    let (registry, modules, cache) = (npm_setting("registry"), npm(&["root", "-g"]), npm_setting("cache"));
-    let settings =
-        [("NPM_REGISTRY", registry.clone()), ("NPM_MODULES", format!("{modules}/npm")), ("NPM_CACHE", cache)];
-    let mut differences = Vec::new();
-    let mut total = 0;
-    for line in lines {
-        let (name, request) = line.split_once('|').unwrap();
-        for mode in ["local", "global"] {
-            total += 1;
-            let wishes = wishes(request);
-            let started = std::time::Instant::now();
-            let ours = ours(mode, &wishes, &registry);
-            let seconds = started.elapsed().as_secs_f64();
-            let theirs = theirs(name, mode, &wishes, &settings);
-            let lines = difference(&ours, &theirs);
-            println!("{name} {mode}: {} places, {} differences, {seconds:.1} s", ours.len(), lines.len());
-            lines.iter().take(12).for_each(|line| println!("    {line}"));
-            if !lines.is_empty() {
-                differences.push(format!("{name} {mode}"));
-            }
+    let requests: Vec<Wanted> = lines.iter().flat_map(|line| Wanted::parse(line)).collect();
+    let (judge, registry) = (Judge::ready(), npm(&["config", "get", "registry"]));
+    let answers: Vec<OnceLock<Answer>> = requests.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let mut tally = parity::Tally::new("npm", "trees");
+    std::thread::scope(|scope| {
+        for _ in 0..JUDGES {
+            scope.spawn(|| {
+                while let Some(wanted) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let at = requests.iter().position(|other| std::ptr::eq(other, wanted)).unwrap();
+                    answers[at].set(theirs(&judge, wanted)).unwrap();
+                }
+            });
         }
+        for (wanted, theirs) in requests.iter().zip(&answers) {
+            let ours = ours(wanted, &registry);
+            let mut lines = difference(&ours, theirs.wait());
+            if !lines.is_empty() && !ours.contains_key("error") && wanted.mode == "local" {
+                let verdict = judge.run("npm-ls.mjs", &arguments(wanted), &serde_json::to_string(&ours).unwrap());
+                lines.insert(0, format!("by `npm ls`: {}", verdict.trim()));
+            }
+            tally.add(&wanted.name, &lines);
+        }
+    });
+    tally.finish();
+}
+
+/// One request of the corpus, in one of npm's two ways.
+struct Wanted {
+    /// With the way, as explained.txt names it.
+    name: String,
+    mode: &'static str,
+    platform: Platform,
+    packages: BTreeMap<String, String>,
+    overrides: serde_json::Value,
+}
+
+impl Wanted {
+    /// `name|request request…|arm64 overrides={…}`; overrides are of a project alone, since `npm install -g` knows none.
+    fn parse(line: &str) -> Vec<Self> {
+        let fields: Vec<&str> = line.split('|').collect();
+        let (name, packages) = (fields[0], line[fields[0].len() + 1..].to_owned());
+        let (request, options) = match packages.rsplit_once('|') {
+            Some((request, options)) if options.starts_with("arm64") || options.starts_with("overrides=") => {
+                (request.to_owned(), options.to_owned())
+            }
+            _ => (packages, String::new()),
+        };
+        let overrides = options.split(' ').find_map(|option| option.strip_prefix("overrides="));
+        let modes: &[&str] = if overrides.is_some() { &["local"] } else { &["local", "global"] };
+        let architecture = if options.starts_with("arm64") { Architecture::Arm64 } else { Architecture::Amd64 };
+        let wanted = modes.iter().map(|mode| Self {
+            name: format!("{name}.{mode}"),
+            mode,
+            platform: Platform { architecture, ..Platform::LINUX_AMD64 },
+            packages: wishes(&request),
+            overrides: overrides.map_or_else(|| serde_json::json!({}), |text| serde_json::from_str(text).unwrap()),
+        });
+        wanted.collect()
     }
-    println!("{} of {total} trees are equal", total - differences.len());
-    assert!(differences.is_empty(), "not as npm: {}", differences.join(", "));
+}
+
+/// A JSON object of overrides as the manifest has them.
+fn overrides_of(value: &serde_json::Value) -> Vec<NpmOverride> {
+    let entries = value.as_object().unwrap().iter().filter(|(key, _)| *key != ".");
+    let text = |value: Option<&serde_json::Value>| value.and_then(|value| Some(value.as_str()?.to_owned()));
+    entries
+        .map(|(key, value)| match value.is_object() {
+            true => NpmOverride { key: key.clone(), wanted: text(value.get(".")), below: overrides_of(value) },
+            false => NpmOverride { key: key.clone(), wanted: text(Some(value)), below: Vec::new() },
+        })
+        .collect()
 }
 
 /// Every file, mode and link of a project and of global packages, laid out by us and by npm.
@@ -66,7 +121,7 @@ fn trees_are_those_of_npm() {
 #[test]
 fn files_are_those_of_npm() {
     let wanted = |variable: &str, default: &str| wishes(&std::env::var(variable).unwrap_or(default.into()));
-    let registry = npm_setting("registry");
+    let registry = npm(&["config", "get", "registry"]);
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
     let (theirs, ours) = (root.join("npm"), root.join("oclock"));
@@ -188,23 +243,24 @@ type Answer = BTreeMap<String, String>;
 
 fn wishes(request: &str) -> BTreeMap<String, String> {
     let split = |wish: &str| match wish.char_indices().skip(1).find(|(_, c)| *c == '@') {
-        Some((at, _)) => (wish[..at].to_owned(), wish[at + 1..].to_owned()),
+        Some((at, _)) => (wish[..at].to_owned(), wish[at + 1..].replace('_', " ")),
         None => (wish.to_owned(), "*".to_owned()),
     };
     request.split_whitespace().map(split).collect()
 }
 
 #[tokio::main]
-async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> Answer {
+async fn ours(wanted: &Wanted, registry: &str) -> Answer {
     let source = source(registry);
     let mut section = NpmSection { prefix: "/g".into(), ..NpmSection::default() };
-    match mode {
-        "global" => section.packages = wishes.clone(),
-        _ => drop(section.projects.insert("/g/lib".into(), wishes.clone())),
+    section.overrides = overrides_of(&wanted.overrides);
+    match wanted.mode {
+        "global" => section.packages = wanted.packages.clone(),
+        _ => drop(section.projects.insert("/g/lib".into(), wanted.packages.clone())),
     }
     let http = HttpClient::new(HttpOptions::default()).unwrap();
     let request = NpmRequest {
-        platform: Platform::LINUX_AMD64,
+        platform: wanted.platform,
         section: &section,
         node_version: NODE,
         previous: &[],
@@ -220,8 +276,8 @@ async fn ours(mode: &str, wishes: &BTreeMap<String, String>, registry: &str) -> 
             })
             .collect(),
         Err(error) => {
-            println!("    {error}: {:?}", oclock::base::explain::Explain::evidence(&error));
-            Answer::from([("error".into(), String::new())])
+            let evidence = oclock::base::explain::Explain::evidence(&error).join("; ");
+            Answer::from([("error".into(), format!("{error}: {evidence}"))])
         }
     }
 }
@@ -241,44 +297,37 @@ fn source(registry: &str) -> Source {
     }
 }
 
-fn theirs(name: &str, mode: &str, wishes: &BTreeMap<String, String>, settings: &[(&str, String)]) -> Answer {
-    let text = match std::env::var("OCLOCK_NPM_ANSWERS") {
-        Ok(directory) => std::fs::read_to_string(format!("{directory}/{name}.{mode}.json")).unwrap(),
-        Err(_) => {
-            let output = Command::new("node")
-                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/npm.mjs"))
-                .args([mode, NODE])
-                .args(wishes.iter().map(|(name, range)| format!("{name}={range}")))
-                .envs(settings.iter().cloned())
-                .output()
-                .expect("node is needed: it judges the answers");
-            String::from_utf8(output.stdout).unwrap()
-        }
-    };
+fn arguments(wanted: &Wanted) -> Vec<String> {
+    let cpu = wanted.platform.architecture.node_cpu();
+    let fixed = [wanted.mode, NODE, cpu].map(str::to_owned).to_vec();
+    let packages = wanted.packages.iter().map(|(name, range)| format!("{name}={range}"));
+    [fixed, vec![wanted.overrides.to_string()], packages.collect()].concat()
+}
+
+/// Place below the root → `name@version`; OCLOCK_NPM_ANSWERS is a directory with answers of before.
+fn theirs(judge: &Judge, wanted: &Wanted) -> Answer {
+    let before = std::env::var("OCLOCK_NPM_ANSWERS").ok();
+    let before = before.and_then(|directory| std::fs::read_to_string(format!("{directory}/{}.json", wanted.name)).ok());
+    let text = before.unwrap_or_else(|| judge.run("npm.mjs", &arguments(wanted), ""));
     let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(error) = answer.get("error").filter(|error| error.is_string()) {
+        return Answer::from([("error".into(), format!("{}: {}", text(error), text(&answer["message"])))]);
+    }
     let places = answer.as_object().unwrap().iter();
     places
-        .map(|(place, found)| match place.as_str() {
-            "error" => (place.clone(), String::new()),
-            _ => (place.clone(), format!("{}@{}", text(&found["name"]), text(&found["version"]))),
-        })
+        .map(|(place, found)| (place.clone(), format!("{}@{}", text(&found["name"]), text(&found["version"]))))
         .collect()
 }
 
+/// Two refusals are the same answer.
 fn difference(ours: &Answer, theirs: &Answer) -> Vec<String> {
+    if ours.contains_key("error") && theirs.contains_key("error") {
+        return Vec::new();
+    }
     let mine = ours.iter().filter(|(place, what)| theirs.get(*place) != Some(what)).map(|(p, w)| format!("+ {p} {w}"));
     let other = theirs.iter().filter(|(place, what)| ours.get(*place) != Some(what)).map(|(p, w)| format!("- {p} {w}"));
     let mut lines: Vec<String> = mine.chain(other).collect();
     lines.sort_by_key(|line| line[2..].to_owned());
     lines
-}
-
-fn npm_setting(name: &str) -> String {
-    npm(&["config", "get", name])
-}
-
-fn npm(arguments: &[&str]) -> String {
-    let output = Command::new("npm").args(arguments).output().expect("npm is needed: it judges the answers");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -1,11 +1,16 @@
-//! The pip resolver against uv on a few real requests; all of them: `cargo run --example parity-pip` (tests/parity/pip.rs).
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+//! The pip resolver against uv on a few real requests; on all of tests/parity/pip.txt with `make parity`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
+#[path = "support/parity.rs"]
+mod parity;
 #[path = "support/pip_parity.rs"]
 mod pip_parity;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oclock::store::Store;
@@ -16,31 +21,49 @@ const SAMPLE: [&str; 4] = ["image", "httpx-extras", "old-idna", "conflict"];
 /// uv alone takes 10 to 15 s for the image's list where looking up names is slow, and several at once take longer.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// How many runs of uv there are at once.
+const JUDGES: usize = 2;
+
 #[test]
-fn a_sample_resolves_as_uv_resolves_it() {
-    let corpus = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/pip.txt")).unwrap();
-    let requests: Vec<(&str, Vec<&str>)> = SAMPLE
-        .iter()
-        .map(|sample| {
-            let line = corpus.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix('|')).unwrap();
-            (*sample, line.split_whitespace().collect())
-        })
-        .collect();
+fn requests_resolve_as_uv_resolves_them() {
+    let is_sampled = |line: &String| parity::is_whole() || SAMPLE.contains(&line.split('|').next().unwrap());
+    let lines: Vec<String> = parity::lines("pip").into_iter().filter(is_sampled).collect();
+    let split = |line: &'static str| {
+        let (name, request) = line.split_once('|').unwrap();
+        (name, request.split_whitespace().collect::<Vec<_>>())
+    };
+    let requests: Vec<(&str, Vec<&str>)> = lines.into_iter().map(|line| split(line.leak())).collect();
     let (program, cache) = (uv_program(), tempfile::tempdir().unwrap());
+    let answers: Vec<OnceLock<_>> = requests.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut tally = parity::Tally::new("pip", "sets of pins");
     std::thread::scope(|scope| {
-        let (program, cache) = (&program, cache.path());
-        let theirs: Vec<_> =
-            requests.iter().map(|(_, request)| scope.spawn(move || uv(program, cache, PATIENCE, request))).collect();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        for ((name, request), theirs) in requests.iter().zip(theirs) {
+        for _ in 0..JUDGES {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((name, request)) = requests.get(at) else { break };
+                    let answer = recalled(name).unwrap_or_else(|| uv(&program, cache.path(), PATIENCE, request));
+                    assert!(answers[at].set(answer).is_ok());
+                }
+            });
+        }
+        for ((name, request), theirs) in requests.iter().zip(&answers) {
             let mine = ours(&runtime, request, &store).map(|pins| versions(&pins));
-            let verdict = judge(&mine, &theirs.join().unwrap());
-            assert_eq!(verdict, None, "{name}");
-            assert_eq!(mine.is_err(), *name == "conflict", "{name}");
+            tally.add(name, &judge(&mine, theirs.wait()).unwrap_or_default());
+            assert!(*name != "conflict" || mine.is_err(), "an answer to what has none");
         }
     });
+    tally.finish();
+}
+
+/// An answer of before: OCLOCK_PIP_ANSWERS is a directory with what uv printed, or `error: …`.
+fn recalled(name: &str) -> Option<Result<BTreeMap<String, String>, String>> {
+    let text = std::fs::read_to_string(Path::new(&std::env::var_os("OCLOCK_PIP_ANSWERS")?).join(name)).ok()?;
+    Some(if text.starts_with("error") { Err(text) } else { Ok(pip_parity::parse_pins(&text)) })
 }
 
 /// uv from $UV or the PATH, else one that pip fetches once into the target directory.

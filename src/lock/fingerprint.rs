@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::{
-    AptSection, BaseRequest, ImageSection, Manifest, NpmSection, PipSection, Recommends, parse_pip_requirement,
+    AptSection, BaseRequest, ImageSection, Manifest, NpmOverride, NpmSection, PipSection, Recommends,
+    parse_pip_requirement,
 };
 use crate::model::{Hasher, Sha256};
 
@@ -54,6 +55,11 @@ fn npm(section: &NpmSection) -> Sha256 {
         question.values("project", [directory]);
         question.values("packages", asked(packages));
     }
+    // What older manifests could not say does not change their fingerprint.
+    let overrides = override_lines(&section.overrides, "");
+    if !overrides.is_empty() {
+        question.values("overrides", overrides.iter().enumerate().map(|(at, line)| format!("{at:06} {line}")));
+    }
     question.values("omit", &section.omit);
     question.values("scripts", &section.scripts);
     question.values("node", &section.node);
@@ -64,11 +70,24 @@ fn asked(packages: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
     packages.iter().map(|(name, range)| format!("{name}={}", range.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
+/// One line for each override, with the packages that it is below; their order counts.
+fn override_lines(overrides: &[NpmOverride], above: &str) -> Vec<String> {
+    let lines = overrides.iter().flat_map(|entry| {
+        let here = format!("{above}{}", entry.key);
+        let own = entry.wanted.iter().map(|wanted| format!("{here}={wanted}")).collect::<Vec<_>>();
+        [vec![here.clone()], own, override_lines(&entry.below, &format!("{here} > "))].concat()
+    });
+    lines.collect()
+}
+
 fn pip(section: &PipSection) -> Sha256 {
     let mut question = Question::about("pip");
     question.values("path", [&section.path]);
     question.values("packages", section.packages.iter().map(|text| plain_pip(text)));
     question.values("constraints", section.constraints.iter().map(|text| plain_pip(text)));
+    if !section.overrides.is_empty() {
+        question.values("overrides", section.overrides.iter().map(|text| plain_pip(text)));
+    }
     question.values("python", &section.python);
     question.answer()
 }
@@ -134,5 +153,12 @@ mod tests {
         assert_ne!(of(&text.replace("openai<3", "openai<4")).pip, before.pip);
         assert_ne!(of(&text.replace("trixie", "forky")).image, before.image);
         assert_ne!(of(&format!("{text}path = \"/venv\"\n")).pip, before.pip);
+        assert_ne!(of(&format!("{text}overrides = [\"idna<3\"]\n")).pip, before.pip);
+        assert_eq!(of(&format!("{text}overrides = []\n")), before);
+        let overridden = |lines: &str| of(&format!("{text}[npm.overrides]\n{lines}")).npm;
+        assert_ne!(overridden("a = \"1\"\nb = \"2\"\n"), before.npm);
+        assert_ne!(overridden("a = \"1\"\nb = \"2\"\n"), overridden("b = \"2\"\na = \"1\"\n"), "the first counts");
+        assert_ne!(overridden("a = { b = \"2\" }\n"), overridden("a = \"1\"\nb = \"2\"\n"));
+        assert_eq!(overridden(""), before.npm);
     }
 }

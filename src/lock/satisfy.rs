@@ -223,7 +223,7 @@ impl Drifts {
                 Place::Key(key) => key.split('.').next().unwrap_or(key),
                 Place::Apt(_) => "apt",
                 Place::Npm(_) | Place::NpmProject { .. } => "npm",
-                Place::Pip(_) | Place::PipConstraint(_) => "pip",
+                Place::Pip(_) | Place::PipConstraint(_) | Place::PipOverride(_) => "pip",
                 Place::Source(_) => "sources",
             };
             matches!(section, Place::Key(key) if *key == own)
@@ -337,11 +337,15 @@ impl Drifts {
         let pins: BTreeMap<&str, &PipPin> =
             lock.pip.iter().filter(|pin| pin.platform == platform).map(|pin| (pin.name.as_str(), pin)).collect();
         let mut asked = BTreeSet::new();
+        let overrides = manifest.pip.overrides.iter().filter_map(|text| parse_pip_requirement(text).ok());
+        let overrides: Vec<PipRequirement> = overrides.collect();
         let packages = manifest.pip.packages.iter();
         let packages = packages.filter_map(|text| Some((text, parse_pip_requirement(text).ok()?)));
         for (text, requirement) in packages {
-            // Whether a marker holds is the resolver's to say, and it said so when the same was asked.
-            let excused = unchanged && is_conditional(&requirement);
+            // Whether a marker holds is the resolver's to say, and it said so when the same was asked. An override stands
+            // instead of the requirement, and is judged below.
+            let is_overridden = overrides.iter().any(|instead| instead.name == requirement.name);
+            let excused = unchanged && (is_conditional(&requirement) || is_overridden);
             let place = Place::Pip(text.clone());
             match pins.get(requirement.name.as_str()) {
                 Some(pin) if !pip_accepts(&requirement, &pin.version) && !excused => {
@@ -358,14 +362,18 @@ impl Drifts {
             }
             asked.insert(requirement.name.to_string());
         }
-        for text in &manifest.pip.constraints {
-            let Ok(constraint) = parse_pip_constraint(text) else { continue };
-            if let Some(pin) = pins.get(constraint.name.as_str())
-                && !pip_accepts(&constraint, &pin.version)
-                && !(unchanged && is_conditional(&constraint))
+        let constraints = manifest.pip.constraints.iter();
+        let constraints =
+            constraints.filter_map(|text| Some((Place::PipConstraint(text.clone()), parse_pip_constraint(text).ok()?)));
+        let overrides = manifest.pip.overrides.iter();
+        let overrides =
+            overrides.filter_map(|text| Some((Place::PipOverride(text.clone()), parse_pip_requirement(text).ok()?)));
+        for (place, limit) in constraints.chain(overrides) {
+            if let Some(pin) = pins.get(limit.name.as_str())
+                && !pip_accepts(&limit, &pin.version)
+                && !(unchanged && is_conditional(&limit))
             {
-                let finding = Finding::Outside { pin: pin.view().into() };
-                self.add(Place::PipConstraint(text.clone()), Some(platform), finding);
+                self.add(place, Some(platform), Finding::Outside { pin: pin.view().into() });
             }
         }
         for pin in pins.values() {

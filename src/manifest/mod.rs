@@ -13,5 +13,5 @@ pub use parse::{ManifestError, parse_manifest, parse_settings};
 pub use place::{ManifestFile, Place};
 pub use requirement::{
     AptChoice, AptRequirement, NpmRequirement, PipRequirement, is_like, parse_pip_constraint, parse_pip_requirement,
-    parse_suite, pip_accepts,
+    parse_suite, pip_accepts, split_override_key,
 };

@@ -79,12 +79,25 @@ pub struct NpmSection {
     pub prefix: String,
     /// Projects: directory in the image → what is installed in its node_modules.
     pub projects: BTreeMap<String, BTreeMap<String, String>>,
+    /// What is asked for instead of what packages ask for, in the order written: the first that fits counts.
+    pub overrides: Vec<NpmOverride>,
     /// Optional packages left out by name.
     pub omit: BTreeSet<PackageName>,
     /// Packages whose install scripts are approved to run, inside and offline.
     pub scripts: BTreeSet<PackageName>,
     /// The target's Node version, where no pinned Debian package says it.
     pub node: Option<String>,
+}
+
+/// One entry of `[npm.overrides]`, as package.json has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NpmOverride {
+    /// The package it is about, perhaps with a range: `glob` or `glob@7`.
+    pub key: String,
+    /// What is asked for instead: a range, tag or `npm:` alias, or `$NAME` for what the manifest asks of NAME.
+    pub wanted: Option<String>,
+    /// What holds below that package alone.
+    pub below: Vec<NpmOverride>,
 }
 
 /// `[pip]`.
@@ -96,6 +109,8 @@ pub struct PipSection {
     pub packages: Vec<String>,
     /// Constraints (PEP 508 without extras), in the order written.
     pub constraints: Vec<String>,
+    /// Requirements (PEP 508) that stand instead of all others for the same project, in the order written.
+    pub overrides: Vec<String>,
     /// The target's full Python version, where no pinned Debian package says it.
     pub python: Option<String>,
 }

@@ -13,13 +13,15 @@ use crate::model::{ImageReference, PackageName, Platform, SourceName, ValueError
 use super::model::*;
 use super::place::Place;
 use super::policy::{POLICY, policy};
-use super::requirement::{AptRequirement, NpmRequirement, parse_pip_constraint, parse_pip_requirement, parse_suite};
+use super::requirement::{
+    AptRequirement, NpmRequirement, parse_override_key, parse_pip_constraint, parse_pip_requirement, parse_suite,
+};
 
 const SECTIONS: &[&str] = &["image", "apt", "npm", "pip", "sources", "policy"];
 const IMAGE: &[&str] = &["name", "tags", "platforms", "base", "epoch"];
 const APT: &[&str] = &["packages", "recommends", "suite"];
-const NPM: &[&str] = &["packages", "projects", "prefix", "omit", "scripts", "node"];
-const PIP: &[&str] = &["path", "packages", "constraints", "python"];
+const NPM: &[&str] = &["packages", "projects", "prefix", "overrides", "omit", "scripts", "node"];
+const PIP: &[&str] = &["path", "packages", "constraints", "overrides", "python"];
 const SOURCE: &[&str] = &["kind", "url", "mirrors", "packages", "suites", "components", "signed-by"];
 const KINDS: &[(&str, SourceKind)] =
     &[("apt", SourceKind::Apt), ("npm", SourceKind::Npm), ("pip", SourceKind::Pip), ("image", SourceKind::Image)];
@@ -114,6 +116,31 @@ struct Reader<'a> {
     credentials: Credentials,
 }
 
+/// Reads `[npm.overrides]` or a table in it; `.` in a table is about the package that it belongs to.
+fn npm_overrides(value: &Value<'_>) -> Result<Vec<NpmOverride>, ManifestError> {
+    let mut overrides = Vec::new();
+    for entry in value.free_table()?.entries().filter(|entry| entry.key() != ".") {
+        let name = parse_override_key(entry.key()).map_err(|error| entry.invalid_key(error))?;
+        let (wanted, below) = match entry.is_table() {
+            false => (Some(override_wish(&name, &entry)?), Vec::new()),
+            true => {
+                let own = entry.free_table()?.get(".");
+                (own.map(|own| override_wish(&name, &own)).transpose()?, npm_overrides(&entry)?)
+            }
+        };
+        overrides.push(NpmOverride { key: entry.key().to_owned(), wanted, below });
+    }
+    Ok(overrides)
+}
+
+fn override_wish(name: &str, value: &Value<'_>) -> Result<String, DocumentError> {
+    value.parse(|text| match text.strip_prefix('$') {
+        Some(direct) => PackageName::parse(direct).map(|_| ()),
+        None => NpmRequirement::parse(name, text).map(|_| ()),
+    })?;
+    Ok(value.string()?.to_owned())
+}
+
 impl<'a> Reader<'a> {
     fn section(
         &mut self,
@@ -179,7 +206,10 @@ impl<'a> Reader<'a> {
         let Some(section) = self.section(root, "npm", NPM)? else {
             return Ok(NpmSection { prefix: default_prefix, ..NpmSection::default() });
         };
-        self.mark(&section, &[("omit", "npm.omit"), ("scripts", "npm.scripts"), ("node", "npm.node")]);
+        self.mark(
+            &section,
+            &[("omit", "npm.omit"), ("overrides", "npm.overrides"), ("scripts", "npm.scripts"), ("node", "npm.node")],
+        );
         let packages = match section.get("packages") {
             Some(value) => self.npm_packages(&value, Place::Npm)?,
             None => BTreeMap::new(),
@@ -197,6 +227,10 @@ impl<'a> Reader<'a> {
             packages,
             projects,
             prefix: section.get("prefix").map(|value| image_path(&value)).transpose()?.unwrap_or(default_prefix),
+            overrides: match section.get("overrides") {
+                Some(value) => npm_overrides(&value)?,
+                None => Vec::new(),
+            },
             omit: self.unique(&section, "omit", PackageName::parse)?.into_iter().collect(),
             scripts: self.unique(&section, "scripts", PackageName::parse)?.into_iter().collect(),
             node: section.get("node").map(|value| value.parse(parse_node_version)).transpose()?,
@@ -223,8 +257,8 @@ impl<'a> Reader<'a> {
         let Some(section) = self.section(root, "pip", PIP)? else {
             return Ok(PipSection { path: default_path, ..PipSection::default() });
         };
-        self.mark(&section, &[("python", "pip.python")]);
-        let (mut packages, mut constraints) = (Vec::new(), Vec::new());
+        self.mark(&section, &[("python", "pip.python"), ("overrides", "pip.overrides")]);
+        let (mut packages, mut constraints, mut overrides) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for item in list(&section, "packages")? {
             let requirement = item.parse(parse_pip_requirement)?;
@@ -243,9 +277,19 @@ impl<'a> Reader<'a> {
             self.places.insert(Place::PipConstraint(item.string()?.to_owned()), item.offset());
             constraints.push(item.string()?.to_owned());
         }
+        seen.clear();
+        for item in list(&section, "overrides")? {
+            let requirement = item.parse(parse_pip_requirement)?;
+            if !seen.insert(requirement.to_string()) {
+                return Err(self.duplicate(&item, item.string()?));
+            }
+            self.places.insert(Place::PipOverride(item.string()?.to_owned()), item.offset());
+            overrides.push(item.string()?.to_owned());
+        }
         Ok(PipSection {
             packages,
             constraints,
+            overrides,
             path: section.get("path").map(|value| image_path(&value)).transpose()?.unwrap_or(default_path),
             python: section.get("python").map(|value| value.parse(parse_python_version)).transpose()?,
         })

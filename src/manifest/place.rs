@@ -28,6 +28,8 @@ pub enum Place {
     Pip(String),
     /// A Python constraint, as written.
     PipConstraint(String),
+    /// A Python override, as written.
+    PipOverride(String),
     /// A source.
     Source(SourceName),
 }
@@ -76,7 +78,9 @@ impl ManifestFile {
         let found = self.places.keys().find(|place| match (ecosystem, place) {
             (Ecosystem::Apt, Place::Apt(text)) => text == requirement,
             (Ecosystem::Npm, Place::Npm(name) | Place::NpmProject { name, .. }) => name == requirement,
-            (Ecosystem::Pip, Place::Pip(text) | Place::PipConstraint(text)) => text == requirement,
+            (Ecosystem::Pip, Place::Pip(text) | Place::PipConstraint(text) | Place::PipOverride(text)) => {
+                text == requirement
+            }
             _ => false,
         })?;
         self.locate_place(found, "")

@@ -148,6 +148,29 @@ impl NpmRequirement {
     }
 }
 
+/// The package that a key of `[npm.overrides]` is about: `glob`, `@scope/name` or `glob@7`.
+///
+/// # Errors
+/// When the name or the range is invalid.
+pub fn parse_override_key(key: &str) -> Result<String, ValueError> {
+    let (name, range) = split_override_key(key);
+    PackageName::parse(name)?;
+    match range.map(parse_npm_range).transpose()? {
+        Some(range) if range.tag().is_some() => {
+            Err(ValueError::new("override", key, "after `@` it takes a range, not a tag"))
+        }
+        _ => Ok(name.to_owned()),
+    }
+}
+
+/// The name and the range of a key of `[npm.overrides]`.
+pub fn split_override_key(key: &str) -> (&str, Option<&str>) {
+    match key.char_indices().skip(1).find(|(_, character)| *character == '@') {
+        Some((at, _)) => (&key[..at], Some(&key[at + 1..])),
+        None => (key, None),
+    }
+}
+
 fn parse_npm_range(text: &str) -> Result<VersionReq, ValueError> {
     let error = |why: &str| ValueError::new("npm version range", text, why);
     if text.trim().is_empty() {

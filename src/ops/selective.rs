@@ -223,7 +223,7 @@ fn concerns(drift: &Drift, ecosystem: Ecosystem) -> bool {
     let section = match &drift.place {
         Place::Apt(_) => Some(Ecosystem::Apt),
         Place::Npm(_) | Place::NpmProject { .. } => Some(Ecosystem::Npm),
-        Place::Pip(_) | Place::PipConstraint(_) => Some(Ecosystem::Pip),
+        Place::Pip(_) | Place::PipConstraint(_) | Place::PipOverride(_) => Some(Ecosystem::Pip),
         Place::Key(key) => Ecosystem::ALL.into_iter().find(|known| key.split('.').next() == Some(known.as_str())),
         Place::Source(_) => match &drift.finding {
             Finding::OtherSource { pin, .. } => Some(pin.ecosystem),

@@ -14,13 +14,13 @@ use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
 use oclock::lock::PipPin;
 use oclock::manifest::{PipSection, SourceKind};
-use oclock::model::{Platform, SourceName};
+use oclock::model::{Architecture, Platform, SourceName};
 use oclock::resolve::pip::{PipError, PipRequest, resolve};
 use oclock::source::Source;
 use oclock::store::Store;
 
 pub const PYTHON: &str = "3.13.5";
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 pub fn judge(
     mine: &Result<BTreeMap<String, String>, PipError>,
@@ -51,25 +51,39 @@ pub fn versions(pins: &[PipPin]) -> BTreeMap<String, String> {
     pins.iter().map(|pin| (pin.name.to_string(), pin.version.to_string())).collect()
 }
 
-pub fn section(request: &[&str]) -> PipSection {
-    let mut section = PipSection { path: "/opt/venv".to_owned(), ..PipSection::default() };
-    let mut rest = request.iter();
-    while let Some(text) = rest.next() {
-        match *text {
-            "-c" => section.constraints.extend(rest.next().map(|text| (*text).to_owned())),
-            text => section.packages.push(text.to_owned()),
+/// A request of the corpus: requirements, `-c CONSTRAINT`, `-o OVERRIDE`, `--python VERSION`, `--arm64`.
+pub struct Wanted {
+    pub section: PipSection,
+    pub python: String,
+    pub architecture: Architecture,
+}
+
+impl Wanted {
+    pub fn parse(request: &[&str]) -> Self {
+        let section = PipSection { path: "/opt/venv".to_owned(), ..PipSection::default() };
+        let mut wanted = Self { section, python: PYTHON.to_owned(), architecture: Architecture::Amd64 };
+        let mut rest = request.iter();
+        while let Some(text) = rest.next() {
+            let mut value = || (*rest.next().unwrap()).to_owned();
+            match *text {
+                "-c" => wanted.section.constraints.push(value()),
+                "-o" => wanted.section.overrides.push(value()),
+                "--python" => wanted.python = value(),
+                "--arm64" => wanted.architecture = Architecture::Arm64,
+                text => wanted.section.packages.push(text.to_owned()),
+            }
         }
+        wanted
     }
-    section
 }
 
 pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) -> Result<Vec<PipPin>, PipError> {
-    let section = section(request);
+    let wanted = Wanted::parse(request);
     let request = PipRequest {
         wished: &[],
-        platform: Platform::LINUX_AMD64,
-        section: &section,
-        python_version: PYTHON,
+        platform: Platform { architecture: wanted.architecture, ..Platform::LINUX_AMD64 },
+        section: &wanted.section,
+        python_version: &wanted.python,
         glibc: (2, 41),
         as_of: None,
         keep: None,
@@ -115,22 +129,25 @@ pub fn index() -> Source {
 /// What uv chooses. `uv` is the program, `cache` a directory that several runs may share.
 pub fn uv(uv: &Path, cache: &Path, limit: Duration, request: &[&str]) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
-    let section = section(request);
+    let Wanted { section, python, architecture } = Wanted::parse(request);
     let write = |name: &str, lines: &[String]| {
         let path = directory.path().join(name);
         std::fs::write(&path, lines.join("\n")).unwrap();
         path
     };
     let (input, limits) = (write("in.txt", &section.packages), write("limits.txt", &section.constraints));
+    let overrides = write("overrides.txt", &section.overrides);
     let output = Command::new("timeout")
         .arg(limit.as_secs().to_string())
         .arg(uv)
         .args(["pip", "compile", "--no-header", "--no-annotate", "--only-binary", ":all:", "-q"])
-        .args(["--python-platform", "x86_64-manylinux_2_40", "--python-version", PYTHON])
+        .args(["--python-platform", &format!("{}-manylinux_2_40", architecture.machine()), "--python-version", &python])
         .arg("--cache-dir")
         .arg(cache)
         .arg("--constraints")
         .arg(limits)
+        .arg("--overrides")
+        .arg(overrides)
         .arg(input)
         .env_remove("PIP_FIND_LINKS")
         .output()
@@ -141,10 +158,13 @@ pub fn uv(uv: &Path, cache: &Path, limit: Duration, request: &[&str]) -> Result<
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
-    let text = String::from_utf8(output.stdout).unwrap();
-    Ok(text
-        .lines()
+    Ok(parse_pins(&String::from_utf8(output.stdout).unwrap()))
+}
+
+/// `name==version`, one a line.
+pub fn parse_pins(text: &str) -> BTreeMap<String, String> {
+    text.lines()
         .filter_map(|line| line.trim().split_once("=="))
         .map(|(name, version)| (name.to_owned(), version.split([' ', ';']).next().unwrap().to_owned()))
-        .collect())
+        .collect()
 }

@@ -105,6 +105,22 @@ pub enum NpmError {
         /// Who asks for it.
         chain: Vec<String>,
     },
+    /// The manifest asks for one thing of a package and overrides it with another (npm's EOVERRIDE).
+    #[error("`[npm.overrides]` contradicts what is asked of `{}` itself", sanitize(name))]
+    OverrideConflict {
+        /// The package.
+        name: String,
+        /// What is asked for.
+        asked: String,
+        /// What stands in `[npm.overrides]`.
+        overridden: String,
+    },
+    /// `$NAME` in an override, where the manifest asks for no such package.
+    #[error("`[npm.overrides]` refers to `${}`, which is not asked for", sanitize(name))]
+    OverrideReference {
+        /// The name.
+        name: String,
+    },
     /// Something npm does that is not done here.
     #[error("`{}` {what}, which is not supported", sanitize(package))]
     Unsupported {
@@ -204,7 +220,11 @@ pub enum NpmError {
 impl Explain for NpmError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NodeVersion { .. } | Self::UnknownOmit { .. } | Self::NeededOmit { .. } => Kind::Asked,
+            Self::NodeVersion { .. }
+            | Self::UnknownOmit { .. }
+            | Self::NeededOmit { .. }
+            | Self::OverrideConflict { .. }
+            | Self::OverrideReference { .. } => Kind::Asked,
             Self::Mismatch { .. }
             | Self::WrongPackage { .. }
             | Self::NoIntegrity { .. }
@@ -235,6 +255,9 @@ impl Explain for NpmError {
             Self::PeerConflict { wanted, present, chain: links, .. } => {
                 let present = present.iter().map(|present| format!(" present  {}", sanitize(present)));
                 [chain(links), vec![format!("  wanted  {}", sanitize(wanted))], present.collect()].concat()
+            }
+            Self::OverrideConflict { asked, overridden, .. } => {
+                vec![format!("     asked  {}", sanitize(asked)), format!("overridden  {}", sanitize(overridden))]
             }
             Self::Mismatch { expected, found, size, .. } => {
                 vec![format!("expected  {}", sanitize(expected)), format!("received  {found}  {size} bytes")]
@@ -277,6 +300,10 @@ impl Explain for NpmError {
             },
             Self::NeededOmit { name, .. } => vec![format!("remove `{name}` from `[npm] omit`")],
             Self::PeerConflict { .. } => vec!["ask for other versions in `[npm]`, so that all peers can be met".into()],
+            Self::OverrideConflict { name, .. } => {
+                vec![format!("write `{name} = \"${name}\"` in `[npm.overrides]`, so that it follows what is asked for")]
+            }
+            Self::OverrideReference { name } => vec![format!("ask for `{name}` too, or write the version itself")],
             Self::Registry { source, .. } => source.hints(),
             Self::Tarball { source, .. } => source.hints(),
             Self::Store(error) => error.hints(),

@@ -8,12 +8,14 @@ use futures::future::BoxFuture;
 use super::collate;
 use super::error::NpmError;
 use super::kept::plant;
+use super::overrides::Overrides;
 use super::packument::{EdgeKind, Manifest, Wish};
 use super::place::{Force, Placed, place};
 use super::registry::{Absence, Registry};
 use super::sets::{can_replace, flags, optional_set};
 use super::tree::{EdgeId, NodeId, Strategy, Tree};
 use crate::lock::{Keep, NpmPin};
+use crate::manifest::NpmOverride;
 
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
@@ -23,6 +25,8 @@ pub(super) struct Request<'a> {
     pub wishes: Vec<Wish>,
     /// Optional dependencies left out by their registered name.
     pub omit: &'a BTreeSet<String>,
+    /// What is asked for instead of what packages ask for.
+    pub overrides: &'a [NpmOverride],
     /// The directory that holds `node_modules`.
     pub root: &'a str,
     /// The tree of the last lock, where it is kept as far as it satisfies.
@@ -34,7 +38,8 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
     for wish in &request.wishes {
         registry.foresee(&wish.name, &wish.spec);
     }
-    let mut tree = Tree::new(request.strategy, request.wishes, request.omit.clone());
+    let mut tree = Tree::new(request.strategy, request.wishes, request.omit.clone(), Overrides::new(request.overrides));
+    check_direct(&tree)?;
     if let Some(keep) = request.keep {
         plant(&mut tree, request.root, keep, registry).await?;
     }
@@ -53,9 +58,25 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
     if request.keep.is_some() {
         planner.prune_unwanted();
     }
+    if let Some(name) = planner.tree.broken_reference() {
+        return Err(NpmError::OverrideReference { name: name.to_owned() });
+    }
     planner.prune_unavailable()?;
     planner.prune_unfit()?;
     Ok(planner.tree)
+}
+
+/// The manifest must not ask for one thing and override it with another (npm's EOVERRIDE).
+fn check_direct(tree: &Tree) -> Result<(), NpmError> {
+    let differs = |edge: &EdgeId| tree[*edge].wish.spec != *tree.spec(*edge);
+    match tree.edges_out(Tree::ROOT).into_iter().find(differs) {
+        Some(edge) => Err(NpmError::OverrideConflict {
+            name: tree[edge].wish.name.to_string(),
+            asked: tree[edge].wish.spec.to_string(),
+            overridden: tree.spec(edge).to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 struct Planner<'a> {
@@ -103,10 +124,6 @@ impl Planner<'_> {
 
     /// Meets all wishes of one node.
     async fn step(&mut self, node: NodeId) -> Result<(), NpmError> {
-        if self.tree[node].manifest.has_shrinkwrap {
-            let package = self.tree.describe(node);
-            return Err(NpmError::Unsupported { package, what: "brings its own npm-shrinkwrap.json" });
-        }
         let mut tasks = Vec::new();
         for edge in self.problems(node) {
             if !self.tree[edge].conflicted {
@@ -142,8 +159,7 @@ impl Planner<'_> {
 
     /// Whether what an edge asks for shall move, though it is content.
     fn moves(&self, edge: EdgeId) -> bool {
-        let wish = &self.tree[edge].wish;
-        self.registry.preferences().moves(wish.spec.package(&wish.name))
+        self.registry.preferences().moves(self.tree.spec(edge).package(&self.tree[edge].wish.name))
     }
 
     /// The package that shall meet an edge, with its peers around it in a virtual root.
@@ -225,7 +241,7 @@ impl Planner<'_> {
     /// Makes a node for what `asking` wants, called as `edge` calls it.
     async fn load(&mut self, edge: EdgeId, asking: EdgeId, parent: NodeId) -> Result<NodeId, NpmError> {
         let name = self.tree[edge].wish.name.clone();
-        let spec = self.tree[asking].wish.spec.clone();
+        let spec = self.tree.spec(asking).clone();
         let node = match self.registry.find(&name, &spec).await? {
             Ok(manifest) => {
                 self.registry.foresee_wishes(&manifest);
@@ -251,6 +267,14 @@ impl Planner<'_> {
             let parent_edge = self.tree.edge(parent, &self.tree[edge].wish.key);
             match (self.tree[edge].to, parent_edge) {
                 (None, None) => {
+                    // An optional peer is loaded only where what is there already would not do.
+                    if self.tree[edge].wish.kind == EdgeKind::PeerOptional {
+                        let around = self.tree[parent].source.unwrap_or(parent);
+                        let found = self.tree.resolve(around, &self.tree[edge].wish.key);
+                        if found.is_none_or(|found| self.tree.satisfies(found, edge)) {
+                            continue;
+                        }
+                    }
                     self.package_from_edge(edge, Some(parent), None, required).await?;
                 }
                 (None, Some(parent_edge)) => {
@@ -258,7 +282,7 @@ impl Planner<'_> {
                     if self.tree.is_valid(edge) {
                         continue;
                     }
-                    if !is_mine || !required.contains(&package) {
+                    if !is_mine || !required.contains(&package) || self.tree[package].absence.is_some() {
                         self.tree.set_conflicted(edge);
                         continue;
                     }
@@ -271,7 +295,10 @@ impl Planner<'_> {
                     let package = self.package_from_edge(edge, None, None, required).await?;
                     if can_replace(&self.tree, package, current, &BTreeSet::new()) {
                         self.package_from_edge(edge, Some(parent), None, required).await?;
-                    } else if is_mine && required.contains(&self.tree[edge].from) {
+                    } else if is_mine
+                        && required.contains(&self.tree[edge].from)
+                        && self.tree[current].absence.is_none()
+                    {
                         return Err(self.peer_conflict(edge));
                     }
                 }
@@ -285,7 +312,7 @@ impl Planner<'_> {
         let wish = &tree[edge].wish;
         NpmError::PeerConflict {
             package: tree.describe(tree[edge].from),
-            wanted: format!("{}@{}", wish.name, wish.spec.text),
+            wanted: format!("{}@{}", wish.name, tree.spec(edge).text),
             present: tree[edge].to.map(|to| tree.describe(to)),
             chain: tree.chain(tree[edge].from),
         }
@@ -329,10 +356,10 @@ impl Planner<'_> {
     fn absence_error(&self, node: NodeId) -> NpmError {
         let tree = &self.tree;
         let edges = tree.edges_in(node);
-        let wish = edges.first().map(|edge| tree[*edge].wish.clone());
+        let spec = edges.first().map(|edge| tree.spec(*edge));
         let key = tree[node].name.to_string();
-        let name = wish.as_ref().map_or(key.clone(), |wish| wish.spec.package(&key).to_owned());
-        let wanted = wish.map(|wish| wish.spec.text.clone()).unwrap_or_default();
+        let name = spec.map_or(key.clone(), |spec| spec.package(&key).to_owned());
+        let wanted = spec.map(|spec| spec.text.clone()).unwrap_or_default();
         let chain = tree.chain(node);
         match tree[node].absence.clone() {
             Some(Absence::NoVersion { known, late }) => NpmError::NoVersion { name, wanted, known, late, chain },

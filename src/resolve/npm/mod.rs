@@ -1,16 +1,17 @@
 //! npm packages: the tree that npm would lay out for a target, as pins.
 //!
-//! Owns the registry's documents, npm's choice of versions and arborist's placement (npm 11.19), for projects and for global
+//! Owns the registry's documents, npm's choice of versions and arborist's placement (npm 12.2), for projects and for global
 //! installations. Knows nothing of what becomes of the pins. Works without npm and never looks at the machine it runs on.
 //!
-//! What npm does and this does not, and refuses by name: folders, archives and repositories as dependencies, packages with a
-//! shrinkwrap of their own, circles of versions that npm closes with a symbolic link.
+//! What npm does and this does not, and refuses by name: folders, archives and repositories as dependencies, circles of versions
+//! that npm closes with a symbolic link. As of npm 12, a package's own npm-shrinkwrap.json counts for nothing.
 
 mod can_place;
 mod collate;
 mod error;
 mod ideal;
 mod kept;
+mod overrides;
 mod packument;
 mod pins;
 mod place;
@@ -149,10 +150,12 @@ async fn plan_all(request: &NpmRequest<'_>, registry: &Registry) -> Result<Plan,
     let mut plan = Plan::default();
     let mut optional = BTreeSet::new();
     for (strategy, root, packages) in roots {
-        let wishes = wishes_of(packages);
-        let tree =
-            ideal::plan(ideal::Request { strategy, wishes, omit: &omit, root: &root, keep: request.keep }, registry)
-                .await?;
+        let (wishes, overrides) = (wishes_of(packages), section.overrides.as_slice());
+        let tree = ideal::plan(
+            ideal::Request { strategy, wishes, omit: &omit, overrides, root: &root, keep: request.keep },
+            registry,
+        )
+        .await?;
         check_needed(&tree, &omit)?;
         optional.extend(tree.installed().into_iter().flat_map(|node| optional_names(&tree, node)));
         plan.add(&tree, &root);

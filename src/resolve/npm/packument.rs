@@ -1,4 +1,4 @@
-//! A package's document as the registry serves it, and npm's choice among its versions (behaviour of npm-pick-manifest 11).
+//! A package's document as the registry serves it, and npm's choice among its versions (behaviour of npm-pick-manifest 12).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::model::Platform;
 use crate::source::{AsOf, parse_moment};
 
 /// The npm whose behaviour is reproduced; some packages ask for one in `engines`.
-const NPM_VERSION: &str = "11.19.1";
+const NPM_VERSION: &str = "12.2.2";
 
 /// The machine that packages are chosen for.
 #[derive(Clone, Debug)]
@@ -93,8 +93,6 @@ pub(super) struct Manifest {
     pub wishes: Vec<Wish>,
     /// The names of dependencies that its tarball brings along.
     pub bundled: BTreeSet<String>,
-    /// Whether it brings a lockfile for its own dependencies.
-    pub has_shrinkwrap: bool,
     /// The registry's `dist`.
     pub dist: Dist,
     engines_fit: bool,
@@ -153,8 +151,6 @@ struct RawManifest {
     libc: Value,
     deprecated: Value,
     dist: Dist,
-    #[serde(rename = "_hasShrinkwrap")]
-    has_shrinkwrap: Value,
 }
 
 #[derive(Deserialize)]
@@ -341,7 +337,6 @@ impl RawManifest {
                 Value::String(text) => !text.is_empty(),
                 _ => true,
             },
-            has_shrinkwrap: self.has_shrinkwrap == Value::Bool(true),
             bundled: self.bundled(),
             wishes: self.wishes(),
             dist: self.dist,

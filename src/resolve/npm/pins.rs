@@ -28,7 +28,7 @@ impl Plan {
     /// Adds what a tree installs; `root` is the directory that holds its `node_modules`.
     pub fn add(&mut self, tree: &Tree, root: &str) {
         for node in tree.installed() {
-            if tree[node].inert {
+            if tree[node].inert || tree.is_bundled(node) {
                 continue;
             }
             let manifest = tree[node].manifest.clone();
@@ -40,7 +40,10 @@ impl Plan {
                 });
             planned.places.insert(format!("{root}/{}", tree.location(node)));
             planned.required_by.extend(askers(tree, node, root));
-            let is_unmet = |name: &&String| tree.resolve(node, &name.to_lowercase()).is_none();
+            let is_unmet = |name: &&String| {
+                let found = tree.resolve(node, &name.to_lowercase());
+                found.is_none_or(|found| tree.is_bundled(found))
+            };
             planned.bundled.extend(manifest.bundled.iter().filter(is_unmet).cloned());
         }
     }

@@ -61,8 +61,7 @@ fn place_claim(tree: &mut Tree, claim: &Claim<'_>, placed: &mut Vec<Placed>) -> 
         });
     }
     let virtual_root = tree[package].parent;
-    let (name, manifest) = (tree[package].name.clone(), tree[package].manifest.clone());
-    let node = tree.add(&name, manifest, tree[package].absence.clone(), None);
+    let node = tree.copy(package);
     let old = tree[target].children.get(&tree[edge].wish.key).copied();
     let disturbed = match old {
         Some(old) => replace_old(tree, node, old, target),
@@ -132,7 +131,7 @@ fn conflict(tree: &Tree, claim: &Claim<'_>) -> NpmError {
     let present = tree.resolve(tree[claim.edge].from, &wish.key);
     NpmError::PeerConflict {
         package: tree.describe(claim.package),
-        wanted: format!("{}@{} by {}", wish.name, wish.spec.text, describe_asker(tree, claim.edge)),
+        wanted: format!("{}@{} by {}", wish.name, tree.spec(claim.edge).text, describe_asker(tree, claim.edge)),
         present: present.map(|present| tree.describe(present)),
         chain: tree.chain(claim.package),
     }
@@ -236,8 +235,9 @@ fn can_dedupe(tree: &Tree, node: NodeId) -> bool {
     if tree.matches(other, node) {
         return true;
     }
-    let is_as_new = tree[other].manifest.version >= tree[node].manifest.version;
-    can_replace(tree, other, node, &BTreeSet::new()) && is_as_new
+    let (other_version, version) = (&tree[other].manifest.version, &tree[node].manifest.version);
+    let is_preferred = other_version == version || !tree.is_overridden(node) && other_version > version;
+    is_preferred && can_replace(tree, other, node, &BTreeSet::new())
 }
 
 fn place_peers(

@@ -105,7 +105,8 @@ pub(super) fn deepest_target(tree: &Tree, start: NodeId, key: &str) -> NodeId {
 
 /// Whether `new` may stand where `old` stands: all who depend on `old` from outside its own set would be content.
 pub(super) fn can_replace(tree: &Tree, new: NodeId, old: NodeId, peers: &BTreeSet<&str>) -> bool {
-    if tree[new].name != tree[old].name || tree[new].manifest.name != tree[old].manifest.name {
+    let is_same_package = tree[new].name == tree[old].name && tree[new].manifest.name == tree[old].manifest.name;
+    if !is_same_package || !tree.is_overridden_alike(new, old) {
         return false;
     }
     let own: BTreeSet<NodeId> =

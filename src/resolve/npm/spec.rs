@@ -1,5 +1,7 @@
 //! What a dependency asks for (behaviour of npm-package-arg 13): a range, a version, a tag, or something that is no registry's.
 
+use std::fmt;
+
 use deno_semver::{Version, VersionReq};
 
 /// A request for a package, read from the right-hand side of a `dependencies` entry.
@@ -72,6 +74,15 @@ impl Spec {
             (SpecKind::Range(range), Some(version)) => range.matches(version),
             (SpecKind::Tag, Some(_)) => true,
             (SpecKind::Elsewhere, _) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.alias {
+            Some(name) => write!(formatter, "npm:{name}@{}", self.text),
+            None => formatter.write_str(&self.text),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::overrides::{Instead, Overrides, RuleId};
 use super::packument::{EdgeKind, Manifest, Wish};
 use super::registry::Absence;
 use super::spec::Spec;
@@ -35,6 +36,7 @@ pub(super) struct Node {
     pub source: Option<NodeId>,
     /// Whether it is left out with its optional set.
     pub inert: bool,
+    overrides: Option<RuleId>,
     root: NodeId,
     key: Arc<str>,
     edges: BTreeMap<Arc<str>, EdgeId>,
@@ -54,6 +56,7 @@ pub(super) struct Edge {
     pub to: Option<NodeId>,
     /// A peer that could not be met and is left unmet on purpose.
     pub conflicted: bool,
+    overrides: Option<RuleId>,
 }
 
 /// Whether packages are installed globally: each keeps its dependencies below itself.
@@ -75,6 +78,7 @@ pub(super) struct Tree {
     by_name: BTreeMap<Arc<str>, Vec<NodeId>>,
     edges_by_name: BTreeMap<Arc<str>, Vec<EdgeId>>,
     omit: BTreeSet<String>,
+    rules: Overrides,
     attachments: usize,
 }
 
@@ -83,7 +87,7 @@ impl Tree {
     pub const ROOT: NodeId = NodeId(0);
 
     /// A tree whose root wants `wishes`. Optional dependencies named in `omit` do not exist for it.
-    pub fn new(strategy: Strategy, wishes: Vec<Wish>, omit: BTreeSet<String>) -> Self {
+    pub fn new(strategy: Strategy, wishes: Vec<Wish>, omit: BTreeSet<String>, rules: Overrides) -> Self {
         let mut tree = Self {
             strategy,
             nodes: Vec::new(),
@@ -91,9 +95,11 @@ impl Tree {
             by_name: BTreeMap::new(),
             edges_by_name: BTreeMap::new(),
             omit,
+            rules,
             attachments: 0,
         };
-        tree.add("", Arc::new(Manifest::root(wishes)), None, None);
+        let top = tree.rules.top();
+        tree.add_under("", Arc::new(Manifest::root(wishes)), None, None, top);
         tree
     }
 
@@ -104,6 +110,17 @@ impl Tree {
         manifest: Arc<Manifest>,
         absence: Option<Absence>,
         parent: Option<NodeId>,
+    ) -> NodeId {
+        self.add_under(name, manifest, absence, parent, None)
+    }
+
+    fn add_under(
+        &mut self,
+        name: &str,
+        manifest: Arc<Manifest>,
+        absence: Option<Absence>,
+        parent: Option<NodeId>,
+        overrides: Option<RuleId>,
     ) -> NodeId {
         let id = NodeId(self.nodes.len());
         let key: Arc<str> = name.to_lowercase().into();
@@ -116,6 +133,7 @@ impl Tree {
             children: BTreeMap::new(),
             source: None,
             inert: false,
+            overrides,
             root: id,
             key,
             edges: BTreeMap::new(),
@@ -137,15 +155,22 @@ impl Tree {
     /// Makes a root that stands for `source`: the same wishes, nothing in `node_modules`.
     pub fn add_virtual_root(&mut self, source: NodeId) -> NodeId {
         let (name, manifest) = (self[source].name.clone(), self[source].manifest.clone());
-        let id = self.add(&name, manifest, None, None);
+        let id = self.add_under(&name, manifest, None, None, self[source].overrides);
         self.nodes[id.0].source = Some(source);
         id
+    }
+
+    /// Makes a node like `model`, alone: what is in it, and what holds for it.
+    pub fn copy(&mut self, model: NodeId) -> NodeId {
+        let Node { name, manifest, absence, overrides, .. } = &self[model];
+        let (name, manifest, absence, overrides) = (name.clone(), manifest.clone(), absence.clone(), *overrides);
+        self.add_under(&name, manifest, absence, None, overrides)
     }
 
     fn add_edge(&mut self, from: NodeId, wish: Wish) {
         let id = EdgeId(self.edges.len());
         let key = wish.key.clone();
-        self.edges.push(Edge { from, wish, to: None, conflicted: false });
+        self.edges.push(Edge { from, wish, to: None, conflicted: false, overrides: None });
         self.edges_by_name.entry(key.clone()).or_default().push(id);
         self.nodes[from.0].edges.insert(key, id);
         self.nodes[from.0].edges_out.push(id);
@@ -221,14 +246,60 @@ impl Tree {
     }
 
     fn reload(&mut self, id: EdgeId) {
-        let found = self.resolve(self[id].from, &self[id].wish.key);
+        let from = self[id].from;
+        self.edges[id.0].overrides = self[from].overrides.map(|rule| self.rules.rule_for(rule, &self[id].wish));
+        let found = self.resolve(from, &self[id].wish.key);
         let before = std::mem::replace(&mut self.edges[id.0].to, found);
         if before != found {
             if let Some(before) = before {
                 self.nodes[before.0].edges_in.retain(|edge| *edge != id);
+                self.lose_rule(before, self[id].overrides);
             }
             if let Some(found) = found {
+                self.gain_rule(found, self[id].overrides);
                 self.nodes[found.0].edges_in.push(id);
+            }
+        }
+    }
+
+    /// An edge to a node is gone: what holds for it is what the others say.
+    fn lose_rule(&mut self, node: NodeId, lost: Option<RuleId>) {
+        if lost.is_none() || self[node].overrides != lost {
+            return;
+        }
+        let mut left = None;
+        for edge in &self[node].edges_in {
+            left = match (self[*edge].overrides, left) {
+                (Some(rule), Some(left)) => self.rules.reconcile(rule, left),
+                (rule, _) => rule,
+            };
+        }
+        if left != lost {
+            self.nodes[node.0].overrides = left;
+            if left.is_some() {
+                self.hand_down(node);
+            }
+        }
+    }
+
+    /// An edge to a node is new: the more specific rule holds.
+    fn gain_rule(&mut self, node: NodeId, gained: Option<RuleId>) {
+        let Some(gained) = gained else { return };
+        let rule = match self[node].overrides {
+            None => Some(gained),
+            Some(held) => self.rules.reconcile(held, gained),
+        };
+        if let Some(rule) = rule.filter(|rule| self[node].overrides != Some(*rule)) {
+            self.nodes[node.0].overrides = Some(rule);
+            self.hand_down(node);
+        }
+    }
+
+    fn hand_down(&mut self, node: NodeId) {
+        for edge in self.edges_out(node) {
+            self.reload(edge);
+            if let Some(to) = self[edge].to {
+                self.gain_rule(to, self[edge].overrides);
             }
         }
     }
@@ -306,6 +377,27 @@ impl Tree {
         self[id].edges_in.clone()
     }
 
+    /// Whether a node comes along in the tarball of a package above it: named there, or needed there alone by what is.
+    pub fn is_bundled(&self, id: NodeId) -> bool {
+        self.bundler(id, &mut Vec::new()).is_some()
+    }
+
+    fn bundler(&self, id: NodeId, seen: &mut Vec<NodeId>) -> Option<NodeId> {
+        if seen.contains(&id) {
+            return None;
+        }
+        seen.push(id);
+        let parent = self[id].parent?;
+        if let Some(above) = self.bundler(parent, seen) {
+            return Some(above);
+        }
+        if self[parent].manifest.bundled.contains(&*self[id].name) {
+            return Some(parent);
+        }
+        let needs = self[id].edges_in.iter().map(|edge| self[*edge].from);
+        needs.into_iter().find_map(|from| self.bundler(from, seen).filter(|bundler| *bundler == parent))
+    }
+
     /// Whether nothing points to a node.
     pub fn is_unwanted(&self, id: NodeId) -> bool {
         self[id].edges_in.is_empty()
@@ -340,10 +432,48 @@ impl Tree {
         children
     }
 
-    /// Whether a node, wherever it is, answers an edge.
+    /// What an edge asks for, overrides applied.
+    pub fn spec(&self, edge: EdgeId) -> &Arc<Spec> {
+        let Edge { from, wish, overrides, .. } = &self[edge];
+        let Some(rule) = overrides.map(|rule| &self.rules[rule]).filter(|rule| *rule.name == *wish.name) else {
+            return &wish.spec;
+        };
+        match &rule.instead {
+            Instead::Nothing => &wish.spec,
+            Instead::Spec(spec) => spec,
+            Instead::Reference(name) => self.referred(*from, name).unwrap_or(&wish.spec),
+        }
+    }
+
+    /// What the root asks of a package, or else the package that refers to it.
+    fn referred(&self, from: NodeId, name: &str) -> Option<&Arc<Spec>> {
+        let wishes = [Self::ROOT, from].map(|node| &self[node].manifest.wishes);
+        wishes.into_iter().flatten().find(|wish| *wish.name == *name).map(|wish| &wish.spec)
+    }
+
+    /// A reference in an override that leads nowhere, though it is needed.
+    pub fn broken_reference(&self) -> Option<&str> {
+        let edges = self.edges.iter().filter(|edge| self.is_real(edge.from));
+        edges.into_iter().find_map(|edge| {
+            let rule = edge.overrides.map(|rule| &self.rules[rule]).filter(|rule| *rule.name == *edge.wish.name)?;
+            match &rule.instead {
+                Instead::Reference(name) if self.referred(edge.from, name).is_none() => Some(name.as_str()),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether a node, wherever it is, answers an edge. What is overridden may also be something that the override is not about.
     pub fn satisfies(&self, node: NodeId, edge: EdgeId) -> bool {
-        let wish = &self[edge].wish;
-        self[node].name == wish.name && self.spec_admits(&wish.spec, node)
+        let Edge { wish, overrides, .. } = &self[edge];
+        if self[node].name != wish.name {
+            return false;
+        }
+        if self.spec_admits(self.spec(edge), node) {
+            return true;
+        }
+        overrides
+            .is_some_and(|rule| self.spec_admits(&wish.spec, node) && !self.spec_admits(&self.rules[rule].range, node))
     }
 
     fn spec_admits(&self, spec: &Spec, node: NodeId) -> bool {
@@ -352,10 +482,34 @@ impl Tree {
 
     /// Whether an edge is as it should be: met by the right thing in the right place, or optional and unmet.
     pub fn is_valid(&self, edge: EdgeId) -> bool {
-        let Edge { from, wish, to, .. } = &self[edge];
+        let Edge { from, wish, to, overrides, .. } = &self[edge];
         let Some(to) = *to else { return wish.kind.is_optional() };
         let is_local = wish.kind.is_peer() && self[to].parent == Some(*from) && !self.is_top(*from);
-        !is_local && self.satisfies(to, edge)
+        let contradicts = match (*overrides, self[to].overrides) {
+            (Some(one), Some(other)) => !self[to].edges_out.is_empty() && self.rules.reconcile(one, other).is_none(),
+            _ => false,
+        };
+        !is_local && self.satisfies(to, edge) && !contradicts
+    }
+
+    /// Whether the same overrides hold for two nodes, or it does not matter since `old` depends on nothing.
+    pub fn is_overridden_alike(&self, new: NodeId, old: NodeId) -> bool {
+        self[old].edges_out.is_empty() || self[new].overrides == self[old].overrides
+    }
+
+    /// Whether a node has the very version that an override asks for.
+    pub fn is_overridden(&self, node: NodeId) -> bool {
+        let asks_for_it = |edge: &EdgeId| {
+            let Edge { from, overrides, .. } = &self[*edge];
+            overrides.is_some_and(|id| {
+                let rule = &self.rules[id];
+                let exact =
+                    matches!(&rule.instead, Instead::Spec(spec) if spec.text == self[node].manifest.version_text);
+                exact && *rule.name == *self[node].name && Some(id) != self[*from].overrides
+            })
+        };
+        self[node].overrides.is_some_and(|rule| *self.rules[rule].name == *self[node].name)
+            && self[node].edges_in.iter().any(asks_for_it)
     }
 
     /// Whether two nodes are the same bytes under the same name.

@@ -9,7 +9,7 @@ use super::PipError;
 use super::catalogue::Catalogue;
 use super::metadata::{self, Metadata};
 use super::page::tags_of;
-use super::requirement::{Asked, Node, active};
+use super::requirement::{Asked, Node};
 use super::solve::Solution;
 use crate::lock::{MANIFEST, PipPin, wheel_path};
 use crate::model::{self, Artifact, PackageVersion, Platform};
@@ -71,7 +71,7 @@ async fn required_by(asked: &Asked, solution: &Solution, catalogue: &Catalogue) 
         }
         let metadata = catalogue.metadata(&name, version_of(solution, &name)?).await?;
         let Metadata::Usable { requires, .. } = &*metadata else { continue };
-        for requirement in active(&node, requires, catalogue.target()) {
+        for requirement in asked.active(&node, requires, catalogue.target()) {
             let to = &requirement.name;
             if *to != name {
                 found.entry(to.clone()).or_default().insert(name.to_string());

@@ -1,5 +1,7 @@
-//! Requirements read and turned into the edges that the solver walks: markers judged, extras split off, constraints applied.
+//! Requirements read and turned into the edges that the solver walks: markers judged, extras split off, constraints and
+//! overrides applied.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +9,7 @@ use std::str::FromStr;
 use pubgrub::Ranges;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
-use uv_pep508::VersionOrUrl;
+use uv_pep508::{MarkerTree, VersionOrUrl};
 use uv_pypi_types::VerbatimParsedUrl;
 
 use super::PipError;
@@ -57,12 +59,18 @@ pub(super) struct Asked {
     /// Those whose markers hold for the target, in the order written.
     pub(super) requirements: Vec<Requirement>,
     constraints: BTreeMap<PackageName, Versions>,
+    overrides: BTreeMap<PackageName, Vec<Requirement>>,
 }
 
 impl Asked {
     pub(super) fn parse(section: &PipSection, target: &Target) -> Result<Self, PipError> {
         let holds = |requirement: &Requirement| requirement.evaluate_markers(&target.markers, &[]);
         let requirements = section.packages.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut overrides = BTreeMap::<PackageName, Vec<Requirement>>::new();
+        for text in &section.overrides {
+            let requirement = parse(text)?;
+            overrides.entry(requirement.name.clone()).or_default().push(requirement);
+        }
         let mut constraints = BTreeMap::<PackageName, Versions>::new();
         for text in &section.constraints {
             let constraint = parse(text)?;
@@ -78,7 +86,10 @@ impl Asked {
                     .or_insert(limit);
             }
         }
-        Ok(Self { requirements: requirements.into_iter().filter(holds).collect(), constraints })
+        let mut asked = Self { requirements: Vec::new(), constraints, overrides };
+        let instead = requirements.iter().flat_map(|requirement| asked.instead_of(requirement).into_owned());
+        asked.requirements = instead.filter(holds).collect();
+        Ok(asked)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -114,13 +125,42 @@ impl Asked {
         target: &Target,
     ) -> Result<Vec<(Node, Versions)>, String> {
         let mut edges = Vec::new();
-        for requirement in active(node, requires, target) {
-            if versions(requirement).is_none() {
+        for requirement in self.active(node, requires, target) {
+            if versions(&requirement).is_none() {
                 return Err(format!("it requires `{}` from a URL, which cannot be locked", requirement.name));
             }
-            edges.extend(self.split(requirement).filter(|(to, _)| to != node));
+            edges.extend(self.split(&requirement).filter(|(to, _)| to != node));
         }
         Ok(edges)
+    }
+
+    /// The requirements of a project's metadata that hold for a node.
+    pub(super) fn active(&self, node: &Node, requires: &[Requirement], target: &Target) -> Vec<Requirement> {
+        let holds = |requirement: &Requirement| {
+            let bare = requirement.evaluate_markers(&target.markers, &[]);
+            match node {
+                Node::Root | Node::Project(_) => bare,
+                Node::Extra(_, extra) => {
+                    !bare && requirement.evaluate_markers(&target.markers, std::slice::from_ref(extra))
+                }
+            }
+        };
+        let all = requires.iter().flat_map(|requirement| self.instead_of(requirement).into_owned());
+        all.filter(holds).collect()
+    }
+
+    /// A requirement, or those that override it: also where its own marker does not hold, and below the same extra (behaviour
+    /// of uv's `Overrides::apply`).
+    fn instead_of<'a>(&self, requirement: &'a Requirement) -> Cow<'a, [Requirement]> {
+        let Some(overrides) = self.overrides.get(&requirement.name) else {
+            return Cow::Borrowed(std::slice::from_ref(requirement));
+        };
+        let Some(extra) = requirement.marker.top_level_extra() else { return Cow::Owned(overrides.clone()) };
+        let below = overrides.iter().map(|instead| {
+            let marker = MarkerTree::expression(extra.clone()).and(instead.marker);
+            Requirement { marker, ..instead.clone() }
+        });
+        Cow::Owned(below.collect())
     }
 
     /// One requirement as edges: the project, then each extra, all with the same versions.
@@ -146,23 +186,6 @@ impl Asked {
             .flat_map(|requirement| requirement.extras.iter().map(|extra| (&requirement.name, extra)))
             .collect()
     }
-}
-
-/// The requirements of a project's metadata that hold for a node.
-pub(super) fn active<'a>(
-    node: &'a Node,
-    requires: &'a [Requirement],
-    target: &'a Target,
-) -> impl Iterator<Item = &'a Requirement> {
-    requires.iter().filter(move |requirement| {
-        let bare = requirement.evaluate_markers(&target.markers, &[]);
-        match node {
-            Node::Root | Node::Project(_) => bare,
-            Node::Extra(_, extra) => {
-                !bare && requirement.evaluate_markers(&target.markers, std::slice::from_ref(extra))
-            }
-        }
-    })
 }
 
 /// The versions that a requirement takes; nothing when it names a URL.
@@ -219,6 +242,30 @@ mod tests {
         assert_eq!(edges.len(), 2, "{edges:?}");
         assert!(edges[0].starts_with("a >=1, <2"), "{edges:?}");
         assert!(edges[1].starts_with("a[x] >=1, <2"), "{edges:?}");
+    }
+
+    #[test]
+    fn an_override_stands_instead_of_all_others_and_below_their_extra() {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let section = PipSection {
+            packages: own(&["a>=1", "b==1"]),
+            constraints: own(&["c<9"]),
+            overrides: own(&["b>=2", "c>=3", "d; sys_platform == 'win32'"]),
+            ..PipSection::default()
+        };
+        let asked = Asked::parse(&section, &target()).unwrap();
+        let show = |edges: Vec<(Node, Versions)>| {
+            edges.iter().map(|(node, range)| format!("{node} {range}")).collect::<Vec<_>>()
+        };
+        assert_eq!(show(asked.edges()), ["a >=1", "b >=2"]);
+        let requires: Vec<Requirement> = ["c<2; sys_platform == 'win32'", "d", "b<1; extra == 'x'", "e; extra == 'y'"]
+            .map(|text| Requirement::from_str(text).unwrap())
+            .into();
+        let name = PackageName::from_str("a").unwrap();
+        let of = |node: Node| show(asked.edges_of(&node, &requires, &target()).unwrap());
+        assert_eq!(of(Node::Project(name.clone())), ["c >=3, <9"], "the marker of what is overridden does not count");
+        assert_eq!(of(Node::Extra(name.clone(), ExtraName::from_str("x").unwrap())), ["b >=2"]);
+        assert_eq!(of(Node::Extra(name, ExtraName::from_str("y").unwrap())), ["e *"]);
     }
 
     #[test]
