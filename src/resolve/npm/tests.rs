@@ -290,6 +290,90 @@ async fn peers_come_along_and_contradictions_are_errors() {
 }
 
 #[tokio::test]
+async fn a_conflict_of_peers_names_the_chain() {
+    let mut registry = FakeRegistry::start();
+    registry
+        .publish(json!({ "name": "core", "version": "1.0.0" }), &[])
+        .publish(json!({ "name": "core", "version": "2.0.0" }), &[])
+        .publish(json!({ "name": "plugin", "version": "1.0.0", "peerDependencies": { "core": "^1" } }), &[])
+        .publish(json!({ "name": "preset", "version": "1.0.0", "peerDependencies": { "plugin": "^1" } }), &[]);
+    let error = registry.resolve(&project(&[("preset", "*"), ("core", "^2")])).await.unwrap_err();
+    assert!(matches!(error, NpmError::PeerConflict { .. }), "{error}");
+    let said = error.evidence().join("\n");
+    assert!(said.contains("manifest → preset@1.0.0"), "{said}");
+    assert!(said.contains("core@^1") && said.contains("present  core@2.0.0"), "{said}");
+}
+
+#[tokio::test]
+async fn circles_end_and_those_without_end_are_refused() {
+    let mut registry = FakeRegistry::start();
+    let on = |name: &str, version: &str, other: &str, range: &str| json!({ "name": name, "version": version, "dependencies": { other: range } });
+    registry
+        .publish(on("a", "1.0.0", "b", "*"), &[])
+        .publish(on("b", "1.0.0", "c", "*"), &[])
+        .publish(on("c", "1.0.0", "a", "*"), &[]);
+    let pins = registry.resolve(&project(&[("a", "*")])).await.unwrap();
+    assert_eq!(places(&pins), ["/p/node_modules/a a@1.0.0", "/p/node_modules/b b@1.0.0", "/p/node_modules/c c@1.0.0"]);
+    registry
+        .publish(on("x", "1.0.0", "y", "1.0.0"), &[])
+        .publish(on("y", "1.0.0", "x", "2.0.0"), &[])
+        .publish(on("x", "2.0.0", "y", "2.0.0"), &[])
+        .publish(on("y", "2.0.0", "x", "1.0.0"), &[]);
+    let error = registry.resolve(&project(&[("x", "1.0.0"), ("y", "2.0.0")])).await;
+    let error = match error {
+        Err(error) => error,
+        Ok(pins) => panic!("{:?}", places(&pins)),
+    };
+    assert!(matches!(error, NpmError::Unsupported { .. }), "{error}");
+}
+
+fn overriding(packages: &[(&str, &str)], overrides: &str) -> NpmSection {
+    let text = format!("[image]\nname = \"i\"\nbase = {{ debian = \"trixie\" }}\n[npm.overrides]\n{overrides}");
+    let overrides = crate::manifest::parse_manifest(&text, "oclock.toml").unwrap().npm.overrides;
+    NpmSection { overrides, ..project(packages) }
+}
+
+#[tokio::test]
+async fn an_override_goes_down_the_tree_and_never_against_the_manifest() {
+    let mut registry = FakeRegistry::start();
+    registry
+        .publish(json!({ "name": "b", "version": "1.0.0" }), &[])
+        .publish(json!({ "name": "b", "version": "1.1.0" }), &[])
+        .publish(json!({ "name": "b", "version": "2.0.0" }), &[])
+        .publish(json!({ "name": "c", "version": "1.0.0", "dependencies": { "b": "^1" } }), &[])
+        .publish(json!({ "name": "p", "version": "1.0.0", "peerDependencies": { "b": "^1" } }), &[])
+        .publish(json!({ "name": "a", "version": "1.0.0", "dependencies": { "b": "^1", "c": "*" } }), &[]);
+    let versions = |section: NpmSection| {
+        let registry = &registry;
+        async move {
+            let found = registry.resolve(&section).await.map(|pins| places(&pins).join(" "));
+            found.map(|found| found.replace("/p/node_modules/", "")).map_err(|error| error.to_string())
+        }
+    };
+    let of = |overrides: &str| versions(overriding(&[("a", "*")], overrides));
+    assert_eq!(of("").await.unwrap(), "a a@1.0.0 b b@1.1.0 c c@1.0.0");
+    assert_eq!(of("b = \"1.0.0\"").await.unwrap(), "a a@1.0.0 b b@1.0.0 c c@1.0.0");
+    assert_eq!(of("b = \"2\"").await.unwrap(), "a a@1.0.0 b b@2.0.0 c c@1.0.0");
+    assert_eq!(of("\"b@2\" = \"1.0.0\"").await.unwrap(), "a a@1.0.0 b b@1.1.0 c c@1.0.0");
+    assert_eq!(of("c = { b = \"1.0.0\" }").await.unwrap(), "a a@1.0.0 b b@1.1.0 c c@1.0.0 c/node_modules/b b@1.0.0");
+    assert_eq!(
+        of("b = \"npm:c@1\"").await.unwrap_err(),
+        "`b` is needed inside itself, in an endless circle of versions, which is not supported"
+    );
+    let direct = |asked: &'static str, overrides: &str| versions(overriding(&[("b", asked), ("p", "*")], overrides));
+    assert!(direct("^2", "").await.is_err());
+    assert_eq!(direct("^2", "b = \"$b\"").await.unwrap(), "b b@2.0.0 p p@1.0.0");
+    assert_eq!(
+        direct("^2", "b = \"1.0.0\"").await.unwrap_err(),
+        "`[npm.overrides]` contradicts what is asked of `b` itself"
+    );
+    assert_eq!(
+        of("b = \"$nothing\"").await.unwrap_err(),
+        "`[npm.overrides]` refers to `$nothing`, which is not asked for"
+    );
+}
+
+#[tokio::test]
 async fn a_tarball_is_believed_only_with_its_sha512_and_from_its_registry() {
     let mut registry = FakeRegistry::start();
     let manifest = json!({ "name": "a", "version": "1.0.0", "scripts": { "postinstall": "node x.js" } });
