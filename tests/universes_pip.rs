@@ -153,6 +153,7 @@ impl Universe {
             glibc: (2, 41),
             as_of: None,
             keep: None,
+            wished: &[],
         };
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();

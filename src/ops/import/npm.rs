@@ -15,7 +15,7 @@ pub(super) fn import_package(input: &Input, collected: &mut Collected) -> Result
         collected.name.get_or_insert_with(|| name.to_owned());
     }
     let left = [
-        ("overrides", "the manifest has no overrides: ask for the version itself in `[npm.projects]`"),
+        ("overrides", "write them in `[npm.overrides]`, in the same form"),
         ("workspaces", "one project is imported: name the package.json of a workspace"),
     ];
     for (key, then) in left {

@@ -57,7 +57,7 @@ pub(super) fn import_pyproject(input: &Input, collected: &mut Collected) -> Resu
         constraint(text, at(text), collected);
     }
     let left = [
-        (&["tool", "uv", "override-dependencies"][..], "override-dependencies", "the manifest has no overrides"),
+        (&["tool", "uv", "override-dependencies"][..], "override-dependencies", "write them in `[pip] overrides`"),
         (
             &["tool", "poetry", "dependencies"],
             "tool.poetry.dependencies",
