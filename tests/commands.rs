@@ -407,7 +407,7 @@ fn every_answer_is_to_be_had_as_json() {
     );
     assert_eq!(ask(&["context"]), json!({ "digest": &CONTEXT.trim()["sha256:".len()..] }));
     assert_eq!(ask(&["store", "path"]), json!({ "path": "TEMP/home/.cache/oclock" }));
-    assert_eq!(ask(&["fetch"]), json!({ "files": 0, "bytes": 0, "superseded": 0 }));
+    assert_eq!(ask(&["fetch"]), json!({ "files": 0, "bytes": 0, "superseded": 0, "later": 0 }));
     assert_eq!(ask(&["store", "verify"])["damaged"], json!([]));
     assert!(ask(&["store", "size"])["blobs"].as_u64().unwrap() > 10);
 }

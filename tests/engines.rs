@@ -401,7 +401,8 @@ fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
             BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5), memory: None };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        assert!(cause.contains("ended after 5 s"), "{choice:?}: {error}: {cause}");
+        let evidence = error.evidence().join("\n");
+        assert!(cause.contains("ended after 5 s"), "{choice:?}: {error}: {cause}\n{evidence}");
         for _ in 0..100 {
             if !is_running(&sleep) {
                 break;

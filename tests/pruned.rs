@@ -452,3 +452,53 @@ fn what_cannot_move_alone_is_refused() {
     let both = bench.run(&["update", "--pruned", "--check"]);
     assert_eq!(both.code, 2, "{}", both.stderr);
 }
+
+/// A new machine: nothing in the store.
+fn forget(bench: &Bench) {
+    fs::remove_dir_all(bench.store_path()).unwrap();
+}
+
+#[test]
+fn a_later_signed_index_vouches_where_the_locked_one_is_gone() {
+    let bench = Bench::new(&["tool"]);
+    bench.publish(WEEK, &[BASE, ("tool", "1", "")]);
+    bench.answer(&["update"]);
+
+    bench.publish(0, &[BASE, ("tool", "1", ""), ("more", "1", "")]);
+    forget(&bench);
+    assert!(bench.answer(&["fetch"]).ends_with("replaced by the archive since; those of today vouch in their place\n"));
+    bench.verify_chain();
+    let verified = bench.answer(&["verify", "--offline"]);
+    assert!(verified.contains("2 signed archives vouch for 2 Debian pins, 1 by a later index of its suite"), "{verified}");
+
+    // Without a fetch before, the registries are asked in the same run.
+    forget(&bench);
+    let unproven = bench.run(&["verify", "--offline"]);
+    assert_eq!(unproven.code, 1, "{}", unproven.stdout);
+    for path in bench.lock().pins().map(|pin| pin.artifact.path.to_string()) {
+        let file = bench.shelf.lock().unwrap().files[&format!("/debian/{path}")].clone();
+        Store::open(bench.store_path()).unwrap().add_blob(&file).unwrap();
+    }
+    let online = bench.answer(&["verify", "--online"]);
+    assert!(online.contains("by a later index of its suite"), "{online}");
+}
+
+#[test]
+fn a_later_index_proves_only_what_it_lists_and_an_older_one_nothing() {
+    let bench = Bench::new(&["tool"]);
+    bench.publish(WEEK, &[BASE, ("tool", "1", "")]);
+    bench.answer(&["update"]);
+    let fresh = |age: i64, tool: &str| {
+        bench.publish(age, &[BASE, ("tool", tool, "")]);
+        forget(&bench);
+        bench.answer(&["fetch"]);
+        bench.run(&["verify", "--offline"])
+    };
+    let superseded = fresh(0, "2");
+    assert_eq!(superseded.code, 1, "{}", superseded.stdout);
+    assert!(superseded.stdout.contains("`apt:tool 1` cannot be traced to a signed index"), "{}", superseded.stdout);
+    assert!(!superseded.stdout.contains("apt:base"), "{}", superseded.stdout);
+    let older = fresh(3 * WEEK, "1");
+    assert_eq!(older.code, 1, "{}", older.stdout);
+    assert!(older.stdout.contains("not in the store and not checked"), "{}", older.stdout);
+}

@@ -100,7 +100,7 @@ pub struct BaseLayer {
 }
 
 /// One suite of a signed archive: the chain InRelease → Packages, down to which every `.deb` is traced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ArchivePin {
     /// The source that has it.
     pub source: SourceName,

@@ -86,7 +86,7 @@ impl fmt::Display for ArtifactPath {
 text_value!(ArtifactPath);
 
 /// One file with its digest and where it can be had.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Artifact {
     /// The source that has it.
     pub source: SourceName,

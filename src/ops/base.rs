@@ -186,7 +186,7 @@ pub(super) fn ensure_base(
     let source = source(manifest, &session.sources(manifest)?)?;
     let (http, store, progress) = (&session.http, &session.store, &session.progress);
     session.block_on(image::fetch_base(&lock.base, platform, &source, http, store, progress))?;
-    Ok(FetchReport { files: missing.len(), bytes: missing.iter().sum(), superseded: 0 })
+    Ok(FetchReport { files: missing.len(), bytes: missing.iter().sum(), ..FetchReport::default() })
 }
 
 /// The locked base's config, fetched when the store lacks it; nothing when the base is no image.

@@ -3,10 +3,13 @@
 use super::base::ensure_base;
 use super::error::OpsError;
 use super::first_seen;
+use super::pruned::surveys;
 use super::session::Session;
 use crate::fetch;
 use crate::lock::Lockfile;
 use crate::manifest::Manifest;
+use crate::resolve::apt::remember_later;
+use crate::source::Sources;
 
 /// What was fetched.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -15,8 +18,10 @@ pub struct FetchReport {
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Signed indexes that the archives have replaced, so that their signatures cannot be verified from here.
+    /// Signed indexes of the lock that the archives have replaced.
     pub superseded: usize,
+    /// Signed indexes of today, which vouch in their place.
+    pub later: usize,
 }
 
 /// Fetches for every platform of the lock.
@@ -63,9 +68,27 @@ pub(super) fn ensure_artifacts(
         report.files += outcome.files;
         report.bytes += outcome.bytes;
         report.superseded += outcome.superseded.len();
+        if !outcome.superseded.is_empty() && want == Want::Proofs && !session.http.is_offline() {
+            report.later += session.block_on(remember_today(session, manifest, &sources, lock))?;
+        }
         if outcome.files > 0 {
             first_seen::record(session, lock.pins().filter(|pin| pin.platform == *platform));
         }
     }
     Ok(report)
+}
+
+/// Brings the signed indexes of today, which list what the lock has from replaced ones; returns how many there are.
+async fn remember_today(
+    session: &Session,
+    manifest: &Manifest,
+    sources: &Sources,
+    lock: &Lockfile,
+) -> Result<usize, OpsError> {
+    let mut number = 0;
+    for survey in surveys(session, manifest, sources, lock, None).await? {
+        remember_later(&survey.today, survey.platform, &session.store)?;
+        number += survey.today.archives().count();
+    }
+    Ok(number)
 }

@@ -110,18 +110,19 @@ pub fn verify(session: &Session, options: &VerifyOptions) -> Result<VerifyOutcom
     };
     let (checks, findings) = (Vec::new(), Vec::new());
     let mut examiner = Examiner { session, file: &file, lock: &lock, missing, checks, findings };
+    let mut rules: Vec<&'static Rule> = OFFLINE_RULES.to_vec();
     examiner.form();
     examiner.sources();
     let report = examiner.artifacts();
-    examiner.archives();
-    examiner.before(options)?;
-    examiner.ledger(&report)?;
-    examiner.images(&report)?;
-    let mut rules: Vec<&'static Rule> = OFFLINE_RULES.to_vec();
+    // First: the signed indexes of today may stand in for those that an archive no longer has.
     if options.asking == Asking::Registries {
         examiner.registries()?;
         rules.extend(ONLINE_RULES);
     }
+    examiner.archives();
+    examiner.before(options)?;
+    examiner.ledger(&report)?;
+    examiner.images(&report)?;
     if let Some(options) = &options.rebuild {
         examiner.rebuild(options)?;
         rules.push(&REBUILT);
@@ -240,12 +241,15 @@ impl Examiner<'_> {
 
     fn archives(&mut self) {
         let keyrings = self.keyrings();
-        let found = check_archives(self.lock, &self.session.store, &keyrings, self.missing);
+        let (found, stand_ins) = check_archives(self.lock, &self.session.store, &keyrings, self.missing);
         let archives = count(self.lock.archives.len(), "signed archive");
-        let said = match found.len() {
+        let mut said = match found.len() {
             0 => format!("{archives} vouch for {}", count(self.lock.apt.len(), "Debian pin")),
             number => format!("{archives}, {}", count(number, "link") + " not proven"),
         };
+        if !stand_ins.is_empty() {
+            said.push_str(&format!(", {} by a later index of its suite", stand_ins.len()));
+        }
         self.findings.extend(found);
         self.findings.extend(check_base(&self.lock.base, &self.session.store, self.missing));
         self.say("signatures", said);

@@ -66,9 +66,11 @@ pub fn fetch_lines(report: &FetchReport) -> String {
     };
     if report.superseded > 0 {
         let what = count(report.superseded, "signed list");
-        text.push_str(&format!(
-            "{what} of the lockfile replaced by the archive since; the pins are still verified by hash\n"
-        ));
+        let now = match report.later {
+            0 => "the pins are still verified by hash",
+            _ => "those of today vouch in their place",
+        };
+        text.push_str(&format!("{what} of the lockfile replaced by the archive since; {now}\n"));
     }
     text
 }

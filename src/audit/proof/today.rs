@@ -17,7 +17,7 @@ use crate::base::text::sanitize;
 use crate::fetch::{FetchError, Wanted, find_gone};
 use crate::lock::{AptPin, BasePin, Lockfile, NpmPin, PinView, PipPin};
 use crate::model::{ImageReference, PackageName, SourceName};
-use crate::resolve::apt::{AptRequest, Standing, Today};
+use crate::resolve::apt::{AptRequest, Standing, Today, remember_later};
 use crate::resolve::image::{self, ImageRequest};
 use crate::resolve::npm::parse_integrity;
 use crate::resolve::pip::{ListedFile, fetch_files};
@@ -224,6 +224,8 @@ async fn ask_archives(request: &TodayRequest<'_>) -> Vec<Finding> {
         let sources: Vec<&Source> = sources.iter().collect();
         match Today::fetch(archive, &sources, request.http, request.store).await {
             Ok(today) => {
+                // What cannot be kept stands in for nothing, which is said where the chain is looked at.
+                remember_later(&today, archive.platform, request.store).ok();
                 findings.extend(judge_dates(request.lock, &today));
                 findings.extend(judge_apt(request, &today, &pins).await);
             }

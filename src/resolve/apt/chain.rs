@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive::unpack_index;
 use super::control::{Stanza, stanzas};
 use super::error::AptError;
+use super::later::later_than;
 use super::pins;
 use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
 use crate::lock::{AptPin, ArchivePin, BasePin, Lockfile};
 use crate::model::{Artifact, SourceName};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// A link of the chain that does not hold, or that cannot be looked at.
 #[derive(Debug)]
@@ -21,48 +22,117 @@ pub struct BrokenLink {
     pub error: AptError,
 }
 
+/// A later signed archive that vouches for pins of one that is not in the store any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// `apt:debian/trixie`.
+    pub subject: String,
+    /// The Date of the locked archive, in seconds since 1970.
+    pub locked: i64,
+    /// The Date of the later one.
+    pub later: i64,
+}
+
+/// What looking at the whole chain showed.
+#[derive(Debug, Default)]
+pub struct ChainReport {
+    /// Every link that does not hold or cannot be looked at.
+    pub broken: Vec<BrokenLink>,
+    /// Which locked archives were replaced by later ones.
+    pub stand_ins: Vec<StandIn>,
+}
+
 /// Verifies the signature of every InRelease with its keys as they were at its Date, that each lists the Packages files of the
 /// lock, and that these list every Debian pin with its version, source package, size and hash. Of a suite that the lock has at
 /// several dates, one listing is enough. Works without a network.
+///
+/// Where a file of a locked archive is not in the store, a later archive of the same suite that [`remember_later`] kept vouches
+/// for the pins that it lists; it is verified in the same way.
 ///
 /// A source that `keyrings` has nothing for is verified with Debian's own archive keys.
 ///
 /// # Errors
 /// At the first link that does not hold; when a file of the chain is not in the store.
+///
+/// [`remember_later`]: super::remember_later
 pub fn verify_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> Result<(), AptError> {
-    check_chain(lock, store, keyrings).into_iter().next().map_or(Ok(()), |broken| Err(broken.error))
+    check_chain(lock, store, keyrings).broken.into_iter().next().map_or(Ok(()), |broken| Err(broken.error))
+}
+
+/// The archives that vouch for the pins of one suite.
+#[derive(Default)]
+struct Vouchers {
+    archives: Vec<ArchivePin>,
+    /// The Date of the newest of those that only stand in for a locked one.
+    later: Option<i64>,
 }
 
 /// The same, naming every link that does not hold. What hangs below a broken link is not looked at.
-pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> Vec<BrokenLink> {
-    let mut broken = Vec::new();
+pub fn check_chain(lock: &Lockfile, store: &Store, keyrings: &BTreeMap<SourceName, Keyring>) -> ChainReport {
+    let mut report = ChainReport::default();
     let mut open: BTreeMap<(&SourceName, &str), Vec<&AptPin>> = BTreeMap::new();
     for pin in &lock.apt {
         open.entry((&pin.artifact.source, &pin.suite)).or_default().push(pin);
     }
-    let mut suites: BTreeMap<(&SourceName, &str), Vec<&ArchivePin>> = BTreeMap::new();
+    let mut suites: BTreeMap<(&SourceName, &str), Vouchers> = BTreeMap::new();
     let mut failed = BTreeSet::new();
     let essential = Essential::of(lock);
     for archive in &lock.archives {
         let suite = (&archive.source, archive.suite.as_str());
-        match verify_archive(archive, store, keyrings) {
-            Ok(()) => suites.entry(suite).or_default().push(archive),
+        match verify_archive(archive, store, keyrings).and_then(|()| ensure_indexes(archive, store)) {
+            Ok(()) => suites.entry(suite).or_default().archives.push(archive.clone()),
+            Err(error @ AptError::Store(StoreError::Missing { .. })) => {
+                match stand_in(archive, lock, store, keyrings) {
+                    Some(later) => {
+                        let (subject, date) = (subject(suite), later.date);
+                        report.stand_ins.push(StandIn { subject, locked: archive.date, later: date });
+                        let vouchers = suites.entry(suite).or_default();
+                        vouchers.later = vouchers.later.max(Some(date));
+                        vouchers.archives.push(later);
+                    }
+                    None => {
+                        failed.insert(suite);
+                        report.broken.push(BrokenLink { subject: subject(suite), error });
+                    }
+                }
+            }
             Err(error) => {
                 failed.insert(suite);
-                broken.push(BrokenLink { subject: subject(suite), error });
+                report.broken.push(BrokenLink { subject: subject(suite), error });
             }
         }
     }
-    for (suite, archives) in suites {
-        match unlisted_pins(&archives, open.remove(&suite).unwrap_or_default(), &essential, store) {
-            Ok(links) => broken.extend(links),
-            Err(error) => broken.push(BrokenLink { subject: subject(suite), error }),
+    for (suite, vouchers) in suites {
+        match unlisted_pins(&vouchers, open.remove(&suite).unwrap_or_default(), &essential, store) {
+            Ok(links) => report.broken.extend(links),
+            Err(error) => report.broken.push(BrokenLink { subject: subject(suite), error }),
         }
     }
     open.retain(|suite, _| !failed.contains(suite));
-    broken
-        .extend(open.values().flatten().map(|pin| unlisted(pin, "the lock names no archive for its source and suite")));
-    broken
+    let why = "the lock names no archive for its source and suite";
+    report.broken.extend(open.values().flatten().map(|pin| unlisted(pin, why, None)));
+    report
+}
+
+/// Of a locked index that is not at hand nothing below can be looked at.
+fn ensure_indexes(archive: &ArchivePin, store: &Store) -> Result<(), AptError> {
+    match archive.indexes.iter().find(|index| !store.contains(&index.sha256)) {
+        Some(index) => Err(StoreError::Missing { digest: index.sha256 }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The newest later archive that is whole and signed.
+fn stand_in(
+    archive: &ArchivePin,
+    lock: &Lockfile,
+    store: &Store,
+    keyrings: &BTreeMap<SourceName, Keyring>,
+) -> Option<ArchivePin> {
+    let whole = |later: &ArchivePin| {
+        verify_archive(later, store, keyrings).and_then(|()| ensure_indexes(later, store)).is_ok()
+    };
+    later_than(archive, lock, store).into_iter().filter(whole).max_by_key(|later| later.date)
 }
 
 /// Which packages an image of packages alone cannot be without.
@@ -171,7 +241,7 @@ fn verify_index(archive: &ArchivePin, release: &Release, index: &Artifact) -> Re
 type ListedPackage = (String, String, String, (String, String), Artifact);
 
 fn unlisted_pins(
-    archives: &[&ArchivePin],
+    vouchers: &Vouchers,
     pins: Vec<&AptPin>,
     essential: &Essential<'_>,
     store: &Store,
@@ -179,7 +249,7 @@ fn unlisted_pins(
     let mut lacking: BTreeSet<(String, String)> = BTreeSet::new();
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
     let mut found: BTreeSet<ListedPackage> = BTreeSet::new();
-    for index in archives.iter().flat_map(|archive| &archive.indexes) {
+    for index in vouchers.archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
         for stanza in stanzas(&text).map(Stanza::parse) {
@@ -204,20 +274,25 @@ fn unlisted_pins(
         found.contains(&(named.0, named.1, named.2, built_from, pin.artifact.clone()))
     };
     let why = "no index of its archive has this version with this source package, file, size and hash";
-    let mut broken: Vec<BrokenLink> = pins.iter().filter(|pin| !is_listed(pin)).map(|pin| unlisted(pin, why)).collect();
-    broken.extend(lacking.into_iter().map(|(name, version)| BrokenLink {
-        subject: format!("apt:{name}"),
-        error: AptError::Unlisted {
-            package: format!("{name} {version}"),
-            why: "a system is not without it, and no pin has it".to_owned(),
-        },
+    let missed = pins.iter().filter(|pin| !is_listed(pin));
+    let mut broken: Vec<BrokenLink> = missed.map(|pin| unlisted(pin, why, vouchers.later)).collect();
+    broken.extend(lacking.into_iter().map(|(name, version)| {
+        let why = "a system is not without it, and no pin has it";
+        link(&name, &version, why, vouchers.later)
     }));
     Ok(broken)
 }
 
-fn unlisted(pin: &AptPin, why: &str) -> BrokenLink {
-    BrokenLink {
-        subject: format!("apt:{}", pin.name),
-        error: AptError::Unlisted { package: format!("{} {}", pin.name, pin.version), why: why.to_owned() },
-    }
+fn unlisted(pin: &AptPin, why: &str, later: Option<i64>) -> BrokenLink {
+    link(pin.name.as_str(), pin.version.as_str(), why, later)
+}
+
+/// What a later index says proves nothing of one that is not at hand.
+fn link(name: &str, version: &str, why: &str, later: Option<i64>) -> BrokenLink {
+    let (package, why) = (format!("{name} {version}"), why.to_owned());
+    let error = match later {
+        None => AptError::Unlisted { package, why },
+        Some(date) => AptError::NotTraced { package, date: show_time(date), why },
+    };
+    BrokenLink { subject: format!("apt:{name}"), error }
 }

@@ -122,6 +122,16 @@ pub enum AptError {
         /// What is wrong.
         why: String,
     },
+    /// A locked index is not at hand, and a later one of its suite does not vouch for the pin.
+    #[error("`apt:{package}` cannot be traced to a signed index")]
+    NotTraced {
+        /// The package with its version.
+        package: String,
+        /// The Date of the later index, for people.
+        date: String,
+        /// What the later index says.
+        why: String,
+    },
     /// The request itself, or its solution.
     #[error(transparent)]
     Solve(#[from] SolveError),
@@ -144,7 +154,9 @@ impl Explain for AptError {
             Self::OtherIndex { .. } | Self::OtherArchive { .. } | Self::Unlisted { .. } | Self::Rollback { .. } => {
                 Kind::Distrust
             }
-            Self::BadIndex { .. } | Self::BadRecord { .. } | Self::NoSnapshot { .. } => Kind::Unable,
+            Self::BadIndex { .. } | Self::BadRecord { .. } | Self::NoSnapshot { .. } | Self::NotTraced { .. } => {
+                Kind::Unable
+            }
             Self::Solve(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Worker => Kind::Bug,
@@ -158,6 +170,7 @@ impl Explain for AptError {
                 format!("received  sha256:{}  {} bytes", found.0, found.1),
             ],
             Self::Unlisted { why, .. } => vec![why.clone()],
+            Self::NotTraced { date, why, .. } => vec![format!("later  {date}: {why}")],
             Self::Rollback { locked, found, .. } => vec![format!("locked  {locked}"), format!("served  {found}")],
             Self::Signature { source, .. } => source.evidence(),
             Self::Release { source, .. } => source.evidence(),

@@ -9,6 +9,7 @@ mod control;
 mod deb;
 mod error;
 mod keep;
+mod later;
 mod pins;
 mod relation;
 mod release;
@@ -20,10 +21,11 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::{BrokenLink, check_chain, check_rollback, verify_chain};
+pub use chain::{BrokenLink, ChainReport, StandIn, check_chain, check_rollback, verify_chain};
 pub use deb::{DebIdentity, read_identity};
 pub use error::{AptError, SolveError};
 pub use keep::{Kept, KeptSolution, Listing, Standing, Today, resolve_keeping};
+pub use later::remember_later;
 pub use release::ReleaseError;
 pub use signature::{Keyring, SignatureError};
 
