@@ -238,21 +238,22 @@ fn lockfiles_changed_at_random_are_refused() {
                     assert!(bench.stages_nothing_else(&changed), "{what} reaches the context");
                 }
             }
-            // An archive that no pin is from vouches for nothing; `diff` shows that it is gone.
-            Judged::Proven if is_idle_archive_gone(&bench.lock, &changed) => idle += 1,
+            // An archive that no pin is from vouches for nothing; `diff` shows what becomes of it.
+            Judged::Proven if only_idle_archives_differ(&bench.lock, &changed) => idle += 1,
             Judged::Proven => missed.push(what),
         }
     }
-    println!("{form} are no lockfile, {found:?}\nand {idle} lack an archive that vouches for no pin");
+    println!("{form} are no lockfile, {found:?}\nand {idle} change an archive that vouches for no pin");
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
-/// Whether all that a lock lacks are archives that no pin is from.
-fn is_idle_archive_gone(lock: &str, changed: &str) -> bool {
-    let (mut lock, changed) = (parse_lockfile(lock, "a").unwrap(), parse_lockfile(changed, "b").unwrap());
-    let used: Vec<_> = lock.apt.iter().map(|pin| (pin.artifact.source.clone(), pin.suite.clone())).collect();
-    lock.archives.retain(|archive| {
-        changed.archives.contains(archive) || used.contains(&(archive.source.clone(), archive.suite.clone()))
+/// Whether two locks are one but for archives that no pin is from.
+fn only_idle_archives_differ(lock: &str, changed: &str) -> bool {
+    let [lock, changed] = [lock, changed].map(|text| {
+        let mut lock = parse_lockfile(text, "lockfile.toml").unwrap();
+        let used: Vec<_> = lock.apt.iter().map(|pin| (pin.artifact.source.clone(), pin.suite.clone())).collect();
+        lock.archives.retain(|archive| used.contains(&(archive.source.clone(), archive.suite.clone())));
+        lock
     });
     lock == changed
 }

@@ -451,7 +451,7 @@ pub fn mutate(text: &str, dice: &mut Dice) -> Option<(String, String)> {
             let from = *others.get(dice.below(others.len()))?;
             let mut copied = lines.clone();
             copied[one] = lines[from];
-            Some((named("another value in", one), joined(&copied)))
+            Some((format!("{}, now {}", named("another value in", one), lines[from]), joined(&copied)))
         }
         6 => {
             // A whole table left out, or put elsewhere.

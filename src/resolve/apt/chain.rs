@@ -9,7 +9,7 @@ use super::later::later_than;
 use super::pins;
 use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
-use crate::lock::{AptPin, ArchivePin, BasePin, Lockfile};
+use crate::lock::{AptPin, ArchivePin, BasePin, ESSENTIAL, Lockfile, MANIFEST};
 use crate::model::{Artifact, SourceName};
 use crate::store::{Store, StoreError};
 
@@ -154,11 +154,15 @@ impl<'a> Essential<'a> {
 
     /// Whether a package that is listed must be pinned and is not.
     fn lacks(&self, stanza: &Stanza<'_>) -> bool {
-        let is_essential = stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt";
-        self.is_wanted
-            && is_essential
+        self.has(stanza)
             && self.architectures.contains(stanza.architecture())
             && !self.pinned.contains(stanza.package())
+    }
+
+    /// Whether the image cannot be without a package.
+    fn has(&self, stanza: &Stanza<'_>) -> bool {
+        self.is_wanted
+            && (stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt")
     }
 }
 
@@ -248,7 +252,7 @@ fn unlisted_pins(
 ) -> Result<Vec<BrokenLink>, AptError> {
     let mut lacking: BTreeSet<(String, String)> = BTreeSet::new();
     let wanted: BTreeSet<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
-    let mut found: BTreeSet<ListedPackage> = BTreeSet::new();
+    let mut found: BTreeMap<ListedPackage, Vec<bool>> = BTreeMap::new();
     for index in vouchers.archives.iter().flat_map(|archive| &archive.indexes) {
         let listed = Listed { sha256: index.sha256, size: index.size };
         let text = unpack_index(store, index.path.as_str(), listed)?;
@@ -265,22 +269,37 @@ fn unlisted_pins(
             let (source, source_version) = pins::source_of(&stanza);
             let built_from = (text(source), text(source_version));
             let named = (text(stanza.package()), text(stanza.version()), text(stanza.architecture()));
-            found.insert((named.0, named.1, named.2, built_from, artifact));
+            let listed = (named.0, named.1, named.2, built_from, artifact);
+            found.entry(listed).or_default().push(essential.has(&stanza));
         }
     }
-    let is_listed = |pin: &&&AptPin| {
+    let flaw = |pin: &&AptPin| {
         let built_from = (pin.source_package.to_string(), pin.source_version.to_string());
         let named = (pin.name.to_string(), pin.version.to_string(), pin.architecture.clone());
-        found.contains(&(named.0, named.1, named.2, built_from, pin.artifact.clone()))
+        match found.get(&(named.0, named.1, named.2, built_from, pin.artifact.clone())) {
+            Some(said) => misjudged(pin, said),
+            None => Some("no index of its archive has this version with this source package, file, size and hash"),
+        }
     };
-    let why = "no index of its archive has this version with this source package, file, size and hash";
-    let missed = pins.iter().filter(|pin| !is_listed(pin));
-    let mut broken: Vec<BrokenLink> = missed.map(|pin| unlisted(pin, why, vouchers.later)).collect();
+    let flawed = pins.iter().filter_map(|pin| Some((*pin, flaw(pin)?)));
+    let mut broken: Vec<BrokenLink> = flawed.map(|(pin, why)| unlisted(pin, why, vouchers.later)).collect();
     broken.extend(lacking.into_iter().map(|(name, version)| {
         let why = "a system is not without it, and no pin has it";
         link(&name, &version, why, vouchers.later)
     }));
     Ok(broken)
+}
+
+/// What is wrong with a pin's word on being essential, of which each index that lists it has `said` something.
+fn misjudged(pin: &AptPin, said: &[bool]) -> Option<&'static str> {
+    let claims = |name: &str| pin.required_by.iter().any(|by| by == name);
+    match claims(ESSENTIAL) {
+        true if !said.contains(&true) => Some("`required-by` calls it essential, and no index of its archive does"),
+        false if !claims(MANIFEST) && !said.contains(&false) => {
+            Some("its archive calls it essential, and `required-by` does not")
+        }
+        _ => None,
+    }
 }
 
 fn unlisted(pin: &AptPin, why: &str, later: Option<i64>) -> BrokenLink {
