@@ -469,7 +469,10 @@ fn a_later_signed_index_vouches_where_the_locked_one_is_gone() {
     assert!(bench.answer(&["fetch"]).ends_with("replaced by the archive since; those of today vouch in their place\n"));
     bench.verify_chain();
     let verified = bench.answer(&["verify", "--offline"]);
-    assert!(verified.contains("2 signed archives vouch for 2 Debian pins, 1 by a later index of its suite"), "{verified}");
+    assert!(
+        verified.contains("2 signed archives vouch for 2 Debian pins, 1 by a later index of its suite"),
+        "{verified}"
+    );
 
     // Without a fetch before, the registries are asked in the same run.
     forget(&bench);

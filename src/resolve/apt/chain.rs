@@ -129,9 +129,8 @@ fn stand_in(
     store: &Store,
     keyrings: &BTreeMap<SourceName, Keyring>,
 ) -> Option<ArchivePin> {
-    let whole = |later: &ArchivePin| {
-        verify_archive(later, store, keyrings).and_then(|()| ensure_indexes(later, store)).is_ok()
-    };
+    let whole =
+        |later: &ArchivePin| verify_archive(later, store, keyrings).and_then(|()| ensure_indexes(later, store)).is_ok();
     later_than(archive, lock, store).into_iter().filter(whole).max_by_key(|later| later.date)
 }
 
@@ -161,8 +160,7 @@ impl<'a> Essential<'a> {
 
     /// Whether the image cannot be without a package.
     fn has(&self, stanza: &Stanza<'_>) -> bool {
-        self.is_wanted
-            && (stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt")
+        self.is_wanted && (stanza.essential() == "yes" || stanza.priority() == "required" || stanza.package() == "apt")
     }
 }
 
