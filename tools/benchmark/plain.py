@@ -11,8 +11,10 @@ from lib.commands import run
 from lib.debian import CERTIFICATES, make_root
 from lib.project import Project
 
-# What tells clients of the machine's certificates; a Dockerfile on the same machine needs the same.
+# What tells clients of the machine's certificates; a Dockerfile on the same machine needs the same. They have a place of their
+# own, as ca-certificates writes its list anew.
 TRUST = [name for name in ("NODE_EXTRA_CA_CERTS", "PIP_CERT", "SSL_CERT_FILE") if name in os.environ]
+TRUSTED = "/opt/machine-certificates.crt"
 
 
 class PlainProject:
@@ -24,6 +26,8 @@ class PlainProject:
         # Debian's own npm would bring 400 packages; the tarball is what a developer would take.
         tarball = run("npm", "pack", "--silent", "npm@10", cwd=directory).output.split()[-1]
         (directory / tarball).rename(directory / "npm.tgz")
+        if TRUST:
+            shutil.copy(CERTIFICATES, directory / "certificates.crt")
         self.write_pins()
         self.write("0")
 
@@ -62,7 +66,8 @@ class PlainProject:
         venv = manifest["pip"]["path"]
         lines = [
             f"FROM {PREFIX}-base",
-            *(f"ENV {name}={CERTIFICATES}" for name in TRUST),
+            *([f"COPY certificates.crt {TRUSTED}"] if TRUST else []),
+            *(f"ENV {name}={TRUSTED}" for name in TRUST),
             f"RUN {kept('apt', '/var/cache/apt')} {kept('lists', '/var/lib/apt/lists')} "
             "rm -f /etc/apt/apt.conf.d/docker-clean && apt-get update -qq && DEBIAN_FRONTEND=noninteractive "
             "apt-get install -y -qq --no-install-recommends " + " ".join(manifest["apt"]["packages"]),
@@ -78,11 +83,8 @@ class PlainProject:
 
 
 def make_base(work: Path) -> Path:
-    """Debian's smallest system as a tar, with this machine's certificates, for the Dockerfile to stand on."""
+    """Debian's smallest system as a tar, for the Dockerfile to stand on."""
     tar = work / "base.tar"
     if not tar.exists():
-        hooks = ["--customize-hook=mkdir -p $1/etc/ssl/certs"]
-        if CERTIFICATES.exists():
-            hooks.append(f"--customize-hook=copy-in {CERTIFICATES} /etc/ssl/certs")
-        make_root("trixie", tar, options=hooks)
+        make_root("trixie", tar)
     return tar

@@ -26,8 +26,8 @@ def sources(suite: str) -> str:
     return "\n".join(lines[:1] if suite == "sid" else lines) + "\n"
 
 
-def make_root(suite: str, target: Path, packages: list[str] = [], options: list[str] = []) -> None:
+def make_root(suite: str, target: Path, packages: list[str] = []) -> None:
     """A root directory, or a tar where the name ends so, with the smallest system and these packages."""
     include = [f"--include={','.join(packages)}"] if packages else []
-    run("mmdebstrap", "--quiet", "--variant=minbase", f"--aptopt={LAGGING}", *include, *options, suite, target, "-",
+    run("mmdebstrap", "--quiet", "--variant=minbase", f"--aptopt={LAGGING}", *include, suite, target, "-",
         text=sources(suite))
