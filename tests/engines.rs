@@ -17,8 +17,8 @@ use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::engine::{BuildRequest, Engine, EngineChoice, find};
 use oclock::image::{
-    Difference, EncodedManifest, ManifestFormat, Origin, SealRequest, SealedImage, compare, config_of, manifest_digest,
-    manifest_of, seal, write_directory, write_docker_archive, write_oci,
+    Difference, EncodedManifest, Encoding, ManifestFormat, Origin, SealRequest, SealedImage, compare, config_of,
+    manifest_digest, manifest_of, seal, write_directory, write_docker_archive, write_oci,
 };
 use oclock::model::Platform;
 use oclock::store::Store;
@@ -141,7 +141,13 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{}: {error}: {error:?}\n{}", engine.name(), talk.join("\n")));
         let config = config_of(&fs::read_to_string(context.join("Containerfile")).unwrap()).unwrap();
         let origins = [Origin { name: "files".into(), roots: vec!["/srv".into()] }];
-        let request = SealRequest { epoch: EPOCH, platform: Platform::LINUX_AMD64, config: &config, origins: &origins };
+        let request = SealRequest {
+            epoch: EPOCH,
+            platform: Platform::LINUX_AMD64,
+            config: &config,
+            origins: &origins,
+            encoding: Encoding::Later,
+        };
         let image = seal(&root, &request, &self.store, &Progress::hidden()).unwrap();
         drop(root);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "something is left in scratch");

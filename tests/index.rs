@@ -9,7 +9,9 @@ use std::process::Command;
 
 use oclock::base::progress::Progress;
 use oclock::engine::{BuiltRoot, RootLayer};
-use oclock::image::{EncodedManifest, SealRequest, config_of, index_of, manifest_digest, seal, write_oci_index};
+use oclock::image::{
+    EncodedManifest, Encoding, SealRequest, config_of, index_of, manifest_digest, seal, write_oci_index,
+};
 use oclock::model::{Architecture, Platform, Sha256};
 use oclock::store::Store;
 use serde_json::Value;
@@ -28,7 +30,8 @@ fn image(directory: &Path, store: &Store, architecture: Architecture) -> (Platfo
     fs::write(root.join("architecture"), architecture.as_str()).unwrap();
     let config = config_of("FROM scratch\nCMD [\"/bin/true\"]\n").unwrap();
     let platform = Platform { architecture };
-    let request = SealRequest { epoch: 1_760_000_000, platform, config: &config, origins: &[] };
+    let request =
+        SealRequest { epoch: 1_760_000_000, platform, config: &config, origins: &[], encoding: Encoding::Later };
     let root = BuiltRoot::of(vec![RootLayer::Directory(root)]);
     let image = seal(&root, &request, store, &Progress::hidden()).unwrap();
     (platform, manifest_digest(&image, store, &Progress::hidden()).unwrap())

@@ -22,7 +22,7 @@ use oclock::base::explain::Explain;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::engine::{BuildRequest, Engine, EngineChoice, EngineError, find};
-use oclock::image::{SealRequest, SealedImage, config_of, seal};
+use oclock::image::{Encoding, SealRequest, SealedImage, config_of, seal};
 use oclock::model::Platform;
 use oclock::store::Store;
 
@@ -109,7 +109,13 @@ impl Bench {
         let result = engine().build(&request, &mut |line| said.push(line.to_owned())).map(|root| {
             let store = Store::open(self.path("store")).unwrap();
             let config = config_of(&text).unwrap();
-            let request = SealRequest { epoch: EPOCH, platform: Platform::LINUX_AMD64, config: &config, origins: &[] };
+            let request = SealRequest {
+                epoch: EPOCH,
+                platform: Platform::LINUX_AMD64,
+                config: &config,
+                origins: &[],
+                encoding: Encoding::Later,
+            };
             seal(&root, &request, &store, &Progress::hidden()).unwrap()
         });
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "something is left in scratch");

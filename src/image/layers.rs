@@ -9,19 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::SealError;
 use super::delta::Delta;
+use super::encode::{EncodingWriter, Pool, with_pool};
+use super::manifest::{Blob, keep_encoded};
 use super::rules::Rules;
-use super::seal::SealedLayer;
+use super::seal::{Encoding, SealedLayer};
 use super::split::{Slot, SplitRequest, Written, split};
 use super::tree::{Content, Entry, Node, Tree};
 use crate::base::fs::FsError;
 use crate::base::progress::Phase;
 use crate::base::tar::{TarMeta, TarWriter};
 use crate::model::Sha256;
-use crate::store::Store;
+use crate::store::{BlobWriter, Store};
 
 /// From this size on, files of the same bytes and metadata become hard links of one.
 const LINK_FROM: u64 = 1024 * 1024;
 const BUFFER: usize = 512 * 1024;
+/// Bounds the memory: each writer of a layer holds a few blocks that wait to be compressed.
+const WRITERS_MAX: usize = 4;
 
 /// Where files of a layer come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub(super) struct LayersRequest<'a> {
     pub(super) below: usize,
     pub(super) rules: &'a Rules,
     pub(super) epoch: i64,
+    /// Whether layers are compressed while they are written.
+    pub(super) encoding: Encoding,
 }
 
 /// One layer before it is written: its name and paths, parents included, in the tree's order.
@@ -66,17 +72,31 @@ pub(super) fn write_layers(
     phase: &Phase,
 ) -> Result<Vec<SealedLayer>, SealError> {
     let plans = plan_layers(request)?;
+    match request.encoding {
+        Encoding::Later => write_plans(&plans, request.epoch, store, phase, None),
+        Encoding::Now => with_pool(|pool| write_plans(&plans, request.epoch, store, phase, Some(pool))),
+    }
+}
+
+/// Writes layers side by side, the largest first, so that no core is left alone with one at the end.
+fn write_plans(
+    plans: &[Plan<'_>],
+    epoch: i64,
+    store: &Store,
+    phase: &Phase,
+    pool: Option<&Pool>,
+) -> Result<Vec<SealedLayer>, SealError> {
+    let mut queue: Vec<usize> = (0..plans.len()).collect();
+    queue.sort_by_key(|number| std::cmp::Reverse(plans[*number].content_size()));
     let results: Vec<Mutex<Option<Result<SealedLayer, SealError>>>> = plans.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(plans.len());
+    let writers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WRITERS_MAX).min(plans.len());
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..writers {
             scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(plan) = plans.get(number) else { break };
-                    let result = plan.write(request.epoch, store, phase);
-                    *results[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+                while let Some(number) = queue.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let result = plans[*number].write(epoch, store, phase, pool);
+                    *results[*number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
                 }
             });
         }
@@ -216,21 +236,56 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn write(&self, epoch: i64, store: &Store, phase: &Phase) -> Result<SealedLayer, SealError> {
-        let blob = BufWriter::with_capacity(BUFFER, store.create_blob()?);
-        let mut writer = TarWriter::new(blob, epoch);
+    fn content_size(&self) -> u64 {
+        let sizes = self.entries.iter().map(|(path, entry)| match entry.node {
+            Node::File { size, .. } if !self.links.contains_key(path) => size,
+            _ => 0,
+        });
+        sizes.sum()
+    }
+
+    fn write(&self, epoch: i64, store: &Store, phase: &Phase, pool: Option<&Pool>) -> Result<SealedLayer, SealError> {
+        let fail = || FsError::new("write to", store.root());
+        let encoded =
+            pool.map(|pool| Ok::<_, SealError>(EncodingWriter::new(pool, store.create_blob()?))).transpose()?;
+        let sink = LayerSink { plain: store.create_blob()?, encoded };
+        let mut writer = TarWriter::new(BufWriter::with_capacity(BUFFER, sink), epoch);
         if self.has_root {
-            writer.directory(Path::new("."), &TarMeta::root(0o755)).map_err(FsError::new("write to", store.root()))?;
+            writer.directory(Path::new("."), &TarMeta::root(0o755)).map_err(fail())?;
         }
         for (path, entry) in &self.entries {
             let target = self.links.get(path).copied();
             let written = write_entry(&mut writer, path, entry, target);
             phase.advance(written.map_err(|source| SealError::Root { path: path.to_path_buf(), source })?);
         }
-        let fail = FsError::new("write to", store.root());
-        let blob = writer.finish().and_then(|buffer| buffer.into_inner().map_err(io::Error::from)).map_err(fail)?;
-        let (diff_id, size) = blob.commit(None)?;
+        let sink = writer.finish().and_then(|buffer| buffer.into_inner().map_err(io::Error::from)).map_err(fail())?;
+        let (diff_id, size) = sink.plain.commit(None)?;
+        if let Some(encoded) = sink.encoded {
+            let encoded = encoded.finish().map_err(|source| SealError::Encode { diff_id, source })?;
+            let (digest, size) = encoded.commit(None)?;
+            keep_encoded(&diff_id, Blob { digest, size }, store)?;
+        }
         Ok(SealedLayer { origin: self.name.clone(), diff_id, size, blob: None })
+    }
+}
+
+/// Takes a layer's tar, and compresses it on the way where that is wanted.
+struct LayerSink<'a> {
+    plain: BlobWriter,
+    encoded: Option<EncodingWriter<'a, BlobWriter>>,
+}
+
+impl Write for LayerSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.plain.write_all(bytes)?;
+        if let Some(encoded) = &mut self.encoded {
+            encoded.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -253,13 +308,15 @@ mod tests {
     use super::*;
     use crate::base::progress::Progress;
     use crate::base::untar::{TarKind, read_tar};
+    use crate::image::encode::encode;
     use crate::image::seal::SYSTEM_LAYER;
 
     fn write(tree: &Tree, origins: &[Origin]) -> Vec<(String, Vec<(String, TarKind)>)> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let rules = Rules::built_in().unwrap();
-        let request = LayersRequest { tree, delta: None, origins, below: 0, rules: &rules, epoch: 9 };
+        let request =
+            LayersRequest { tree, delta: None, origins, below: 0, rules: &rules, epoch: 9, encoding: Encoding::Later };
         let layers = write_layers(&request, &store, &Progress::hidden().bytes("", 0)).unwrap();
         let read = |layer: &SealedLayer| {
             let mut entries = Vec::new();
@@ -317,5 +374,37 @@ mod tests {
         let layers = write(&tree, &[]);
         let links: Vec<_> = layers[0].1.iter().filter(|(_, kind)| matches!(kind, TarKind::HardLink(_))).collect();
         assert_eq!(links, [&("b".to_owned(), TarKind::HardLink("a".into()))]);
+    }
+
+    #[test]
+    fn layers_compressed_on_the_way_are_those_compressed_later() {
+        let mut tree = Tree::default();
+        let bytes: Vec<u8> = (0..9_000_000_u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect();
+        tree.insert_with_parents(Path::new("usr/large"), Entry::file(0o644, bytes));
+        tree.insert_with_parents(Path::new("opt/venv/small"), Entry::file(0o644, b"x".to_vec()));
+        let rules = Rules::built_in().unwrap();
+        let origins = [origin("pip", &["/opt/venv"])];
+        let written = [Encoding::Now, Encoding::Later].map(|encoding| {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).unwrap();
+            let request = LayersRequest {
+                tree: &tree,
+                delta: None,
+                origins: &origins,
+                below: 0,
+                rules: &rules,
+                epoch: 9,
+                encoding,
+            };
+            let layers = write_layers(&request, &store, &Progress::hidden().bytes("", 0)).unwrap();
+            let compressed = |layer: &SealedLayer| {
+                let encoded = encode(store.open_blob(&layer.diff_id).unwrap(), Vec::new(), |_| {}).unwrap();
+                Sha256::of(encoded)
+            };
+            let kept = layers.iter().map(|layer| store.contains(&compressed(layer))).collect::<Vec<bool>>();
+            (layers, kept)
+        });
+        assert_eq!(written[0].0, written[1].0);
+        assert_eq!((&written[0].1[..], &written[1].1[..]), (&[true; 2][..], &[false; 2][..]));
     }
 }

@@ -161,10 +161,10 @@ pub fn manifest_of(
     Ok(EncodedManifest { digest: Sha256::of(&bytes), bytes, format, config, layers })
 }
 
-fn question(layer: &SealedLayer) -> Sha256 {
+fn question(diff_id: &Sha256) -> Sha256 {
     let mut hasher = Hasher::default();
     hasher.field(ENCODER);
-    hasher.field(layer.diff_id.as_bytes());
+    hasher.field(diff_id.as_bytes());
     hasher.finish()
 }
 
@@ -173,19 +173,23 @@ fn known_blob(layer: &SealedLayer, store: &Store) -> Option<Blob> {
     if let Some(base) = layer.blob {
         return Some(base.blob);
     }
-    let answer = store.memo(MEMO, &question(layer))?;
+    let answer = store.memo(MEMO, &question(&layer.diff_id))?;
     let blob: Blob = serde_json::from_slice(&answer).ok()?;
     store.contains(&blob.digest).then_some(blob)
 }
 
 fn encode_layer(layer: &SealedLayer, store: &Store, phase: &Phase) -> Result<Blob, SealError> {
     let file = store.open_blob(&layer.diff_id)?;
-    let mut writer = store.create_blob()?;
-    encode(&file, &mut writer, |bytes| phase.advance(bytes))
+    let writer = encode(&file, store.create_blob()?, |bytes| phase.advance(bytes))
         .map_err(|source| SealError::Encode { diff_id: layer.diff_id, source })?;
     let (digest, size) = writer.commit(None)?;
     let blob = Blob { digest, size };
-    let answer = serde_json::to_vec(&blob).map_err(|source| SealError::Json { what: "layer", source })?;
-    store.set_memo(MEMO, &question(layer), &answer)?;
+    keep_encoded(&layer.diff_id, blob, store)?;
     Ok(blob)
+}
+
+/// Remembers what a layer compresses to.
+pub(super) fn keep_encoded(diff_id: &Sha256, blob: Blob, store: &Store) -> Result<(), SealError> {
+    let answer = serde_json::to_vec(&blob).map_err(|source| SealError::Json { what: "layer", source })?;
+    Ok(store.set_memo(MEMO, &question(diff_id), &answer)?)
 }

@@ -34,7 +34,8 @@ pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_dig
 pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
 pub use rules::{rules_digest, rules_text};
 pub use seal::{
-    BASE_LAYER, NPM_LAYER, PIP_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal, seal_on,
+    BASE_LAYER, Encoding, NPM_LAYER, PIP_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal,
+    seal_on,
 };
 pub use tree::{Content, Entry, Node, Tree};
 

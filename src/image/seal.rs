@@ -41,6 +41,15 @@ pub struct SealBase<'a> {
     pub history: &'a [serde_json::Value],
 }
 
+/// Whether layers are compressed while they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Yes: they leave for a layout or a registry, or the manifest's digest is wanted.
+    Now,
+    /// No; what needs it later reads them again.
+    Later,
+}
+
 /// How a root filesystem becomes an image.
 #[derive(Clone, Copy, Debug)]
 pub struct SealRequest<'a> {
@@ -52,6 +61,8 @@ pub struct SealRequest<'a> {
     pub config: &'a ImageConfig,
     /// The origins that get layers of their own, in the layers' order, above the system's.
     pub origins: &'a [Origin],
+    /// Whether layers are compressed on the way.
+    pub encoding: Encoding,
 }
 
 /// An image whose layers and config lie in the store. Its ID is its identity.
@@ -130,6 +141,7 @@ fn seal_tree(
         below: base.map_or(0, |base| base.layers.len()),
         rules: &rules,
         epoch: request.epoch,
+        encoding: request.encoding,
     };
     let own = write_layers(&layers, store, &phase)?;
     let size = own.iter().map(|layer| layer.size).sum();

@@ -355,7 +355,7 @@ fn behind_links(path: &Path, links: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
 mod tests {
     use super::super::layers::{LayersRequest, write_layers};
     use super::super::rules::{Rules, rules_text};
-    use super::super::seal::SealedLayer;
+    use super::super::seal::{Encoding, SealedLayer};
     use super::*;
     use crate::base::progress::Progress;
     use crate::base::untar::read_tar;
@@ -413,7 +413,15 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let rules = rules();
         let origins = origins();
-        let request = LayersRequest { tree, delta: None, origins: &origins, below, rules: &rules, epoch: 9 };
+        let request = LayersRequest {
+            tree,
+            delta: None,
+            origins: &origins,
+            below,
+            rules: &rules,
+            epoch: 9,
+            encoding: Encoding::Later,
+        };
         let read = |layer: SealedLayer| {
             let mut paths = Vec::new();
             let archive = store.open_blob(&layer.diff_id).unwrap();

@@ -14,7 +14,7 @@ use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
 use crate::base::progress::Progress;
 use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError};
-use crate::image::{self, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
+use crate::image::{self, Encoding, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
@@ -314,6 +314,7 @@ impl Builder<'_> {
             platform: self.prepared.platform,
             config: self.config,
             origins: &origins,
+            encoding: if self.needs_encoding() { Encoding::Now } else { Encoding::Later },
         };
         let image = self.seal(&root, &seal, &progress)?;
         self.engine = Some(engine);
@@ -342,10 +343,7 @@ impl Builder<'_> {
     }
 
     fn digest(&self, image: &SealedImage, expected: Option<ImagePin>) -> Result<Option<Sha256>, OpsError> {
-        let needed = self.options.digest == WantDigest::Yes
-            || self.options.recording == Recording::Write
-            || self.writes_compressed();
-        if !needed {
+        if !self.needs_encoding() {
             return Ok(None);
         }
         let digest = image::manifest_digest(image, &self.session.store, &self.session.progress)?.digest;
@@ -355,6 +353,11 @@ impl Builder<'_> {
             }
             _ => Ok(Some(digest)),
         }
+    }
+
+    /// Whether compressed layers are needed, for the manifest's digest or to be written out.
+    fn needs_encoding(&self) -> bool {
+        self.options.digest == WantDigest::Yes || self.options.recording == Recording::Write || self.writes_compressed()
     }
 
     fn writes_compressed(&self) -> bool {
