@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use oclock::audit::secrets::{ImageRequest, Secrets, check_image};
 use oclock::base::environment::Environment;
+use oclock::base::explain::Explain;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::engine::{BuildRequest, Engine, EngineChoice, find};
