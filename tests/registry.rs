@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
@@ -170,7 +171,8 @@ impl Bench {
 
     /// Finds the image and fetches its layer.
     async fn bring(&self, source: &Source) -> Result<(), ImageError> {
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 2, pause: Duration::from_millis(1), ..HttpOptions::default() })
+            .unwrap();
         let asked = reference("node:20-slim");
         let request = ImageRequest { reference: &asked, platforms: &[Platform::LINUX_AMD64] };
         let base = resolve(&request, source, &http, &self.store).await?;

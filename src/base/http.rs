@@ -5,13 +5,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use url::Url;
 
 use super::explain::{Explain, Kind};
+
+/// How much of a body must come within the patience, in bytes, for the server not to be too slow.
+const LEAST: u64 = 1024;
+/// How long is waited for a connection, at most.
+const LONGEST_CONNECT: Duration = Duration::from_secs(20);
 
 /// A request that was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +37,7 @@ pub enum HttpError {
         status: StatusCode,
     },
     /// Any other answer than success.
-    #[error("`{}` answered {status}", redact(url))]
+    #[error("`{}` answered {status}{}", redact(url), later(headers))]
     Status {
         /// What was asked for.
         url: Url,
@@ -47,6 +53,16 @@ pub enum HttpError {
         url: Url,
         /// The cap.
         limit: u64,
+    },
+    /// The server says nothing, or next to nothing.
+    #[error("`{}` is too slow: less than {least} bytes in {} s", redact(url), patience.as_secs_f32())]
+    Slow {
+        /// What was asked for.
+        url: Url,
+        /// How long it was waited for.
+        patience: Duration,
+        /// What would have been enough.
+        least: u64,
     },
     /// No connection, or it broke.
     #[error("could not reach `{}`", redact(url))]
@@ -73,13 +89,33 @@ impl HttpError {
     }
 
     /// Whether the same request may be answered otherwise a moment later.
-    pub fn is_worth_another_try(&self) -> bool {
+    fn is_worth_another_try(&self) -> bool {
         match self {
-            Self::Transport { .. } => true,
+            Self::Transport { source, .. } => !source.is_redirect() && !source.is_builder(),
+            Self::Slow { .. } => true,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
             _ => false,
         }
     }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { headers, .. } => retry_after(headers),
+            _ => None,
+        }
+    }
+}
+
+/// How long the server asks to be left alone: `Retry-After` in seconds (RFC 9110, section 10.2.3). A date is not read, as two
+/// clocks would have to agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn later(headers: &HeaderMap) -> String {
+    let after = retry_after(headers).filter(|after| !after.is_zero());
+    after.map_or_else(String::new, |after| format!(", to be asked again in {} s", after.as_secs()))
 }
 
 impl Explain for HttpError {
@@ -89,6 +125,7 @@ impl Explain for HttpError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Slow { .. } => vec!["`--timeout SECONDS` waits longer".into()],
             Self::Offline { .. } => vec!["run it once without `--offline`".into()],
             Self::Transport { .. } => {
                 vec!["`oclock info` shows which sources are asked and where they were found".into()]
@@ -107,11 +144,34 @@ pub struct HttpOptions {
     pub offline: bool,
     /// Tries per request, at least 1.
     pub tries: u32,
+    /// How long a server may say next to nothing, and how long it may ask to be left alone.
+    pub patience: Duration,
+    /// How long is waited before the second try; twice as long before each further one.
+    pub pause: Duration,
+}
+
+impl HttpOptions {
+    /// How long to wait after the `attempt`th failure; nothing when another try is of no use, or would be too soon for the
+    /// server after all patience.
+    fn pause_after(&self, error: &HttpError, attempt: u32) -> Option<Duration> {
+        if !error.is_worth_another_try() || attempt >= self.tries {
+            return None;
+        }
+        let own = self.pause * (1 << (attempt - 1).min(8));
+        let pause = error.retry_after().map_or(own, |asked| asked.max(own));
+        (pause <= self.patience.max(own)).then_some(pause)
+    }
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { concurrency: 32, offline: false, tries: 4 }
+        Self {
+            concurrency: 32,
+            offline: false,
+            tries: 4,
+            patience: Duration::from_secs(60),
+            pause: Duration::from_millis(400),
+        }
     }
 }
 
@@ -201,8 +261,7 @@ impl HttpClient {
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("oclock/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(20))
-            .read_timeout(Duration::from_secs(60))
+            .connect_timeout(options.patience.min(LONGEST_CONNECT))
             .http2_adaptive_window(true)
             .build()
             .map_err(|source| HttpError::Client { source })?;
@@ -222,14 +281,18 @@ impl HttpClient {
         let mut attempt = 1;
         loop {
             match self.fetch_once(&request).await {
-                Err(error) if error.is_worth_another_try() && attempt < self.options.tries => {
-                    tracing::debug!(attempt, "{error}: trying again");
-                    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
-                    attempt += 1;
-                }
+                Err(error) if self.wait_before_another_try(&error, attempt).await => attempt += 1,
                 other => return other,
             }
         }
+    }
+
+    /// Waits before a request is made again that failed for the `attempt`th time; false when it is of no use.
+    pub async fn wait_before_another_try(&self, error: &HttpError, attempt: u32) -> bool {
+        let Some(pause) = self.options.pause_after(error, attempt) else { return false };
+        tracing::debug!(attempt, "{error}: trying again");
+        tokio::time::sleep(pause).await;
+        true
     }
 
     async fn fetch_once(&self, request: &Request) -> Result<Answer, HttpError> {
@@ -253,12 +316,11 @@ impl HttpClient {
             return Err(HttpError::Offline { url });
         }
         let permit = self.permits.clone().acquire_owned().await.ok();
-        let response = self
-            .client
-            .get(url.clone())
-            .headers(request.headers.clone())
-            .send()
+        let sent = self.client.get(url.clone()).headers(request.headers.clone()).send();
+        let patience = self.options.patience;
+        let response = tokio::time::timeout(patience, sent)
             .await
+            .map_err(|_| HttpError::Slow { url: url.clone(), patience, least: 1 })?
             .map_err(|source| HttpError::Transport { url: url.clone(), source: source.without_url() })?;
         let status = response.status();
         tracing::trace!(%status, "GET {}", redact(&url));
@@ -268,7 +330,8 @@ impl HttpClient {
                 headers: response.headers().clone(),
                 url: response.url().clone(),
                 response,
-                _permit: permit,
+                patience,
+                permit,
             }),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(HttpError::NotFound { url, status }),
             _ => Err(HttpError::Status { url, status, headers: Box::new(response.headers().clone()) }),
@@ -291,25 +354,54 @@ pub struct OpenAnswer {
     /// Where it came from after redirects.
     pub url: Url,
     response: reqwest::Response,
+    patience: Duration,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is on its way of a body.
+struct Body {
+    url: Url,
+    response: reqwest::Response,
+    limit: u64,
+    total: u64,
+    patience: Duration,
+    /// Until when [`LEAST`] bytes must have come.
+    deadline: Instant,
+    /// What came since the deadline was set.
+    since: u64,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl OpenAnswer {
-    /// The body piece by piece; an error once it passes `limit` bytes.
+    /// The body piece by piece; an error once it passes `limit` bytes, or when next to nothing comes.
     pub fn pieces(self, limit: u64) -> impl Stream<Item = Result<Vec<u8>, HttpError>> {
-        let url = self.url;
-        let permit = self._permit;
-        let mut total = 0u64;
-        self.response.bytes_stream().map(move |piece| {
-            let _held = &permit;
-            let piece =
-                piece.map_err(|source| HttpError::Transport { url: url.clone(), source: source.without_url() })?;
-            total += piece.len() as u64;
-            if total > limit {
-                return Err(HttpError::TooLarge { url: url.clone(), limit });
-            }
-            Ok(piece.to_vec())
-        })
+        let (url, response, patience) = (self.url, self.response, self.patience);
+        let deadline = Instant::now() + patience;
+        let body = Body { url, response, limit, total: 0, patience, deadline, since: 0, _permit: self.permit };
+        futures::stream::try_unfold(body, |mut body| async move { Ok(body.next().await?.map(|piece| (piece, body))) })
+    }
+}
+
+impl Body {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        let piece = tokio::time::timeout_at(self.deadline, self.response.chunk()).await.map_err(|_| self.slow())?;
+        let failed =
+            |source: reqwest::Error| HttpError::Transport { url: self.url.clone(), source: source.without_url() };
+        let Some(piece) = piece.map_err(failed)? else { return Ok(None) };
+        self.total += piece.len() as u64;
+        self.since += piece.len() as u64;
+        if self.total > self.limit {
+            return Err(HttpError::TooLarge { url: self.url.clone(), limit: self.limit });
+        }
+        if self.since >= LEAST {
+            self.since = 0;
+            self.deadline = Instant::now() + self.patience;
+        }
+        Ok(Some(piece.to_vec()))
+    }
+
+    fn slow(&self) -> HttpError {
+        HttpError::Slow { url: self.url.clone(), patience: self.patience, least: LEAST }
     }
 }
 
@@ -330,6 +422,26 @@ mod tests {
     fn credentials_are_not_shown() {
         let url = Url::parse("https://user:secret@host.invalid/a?token=secret").unwrap();
         assert_eq!(redact(&url), "https://host.invalid/a");
+    }
+
+    fn answered(status: u16, retry_after: Option<&'static str>) -> HttpError {
+        let mut headers = HeaderMap::new();
+        headers.extend(retry_after.map(|text| (RETRY_AFTER, HeaderValue::from_static(text))));
+        let url = Url::parse("https://host.invalid/").unwrap();
+        HttpError::Status { url, status: StatusCode::from_u16(status).unwrap(), headers: Box::new(headers) }
+    }
+
+    #[test]
+    fn another_try_waits_as_the_server_asks_and_not_for_ever() {
+        let options = HttpOptions { tries: 3, ..HttpOptions::default() };
+        let pause = |status, after, attempt| options.pause_after(&answered(status, after), attempt);
+        let millis = |number| Some(Duration::from_millis(number));
+        assert_eq!((pause(500, None, 1), pause(503, None, 2), pause(500, None, 3)), (millis(400), millis(800), None));
+        assert_eq!((pause(429, Some("7"), 1), pause(429, Some("0"), 1)), (millis(7000), millis(400)));
+        assert_eq!((pause(429, Some("61"), 1), pause(429, Some("soon"), 1)), (None, millis(400)));
+        assert_eq!((pause(403, None, 1), pause(400, Some("1"), 1)), (None, None));
+        let shown = answered(429, Some("61")).to_string();
+        assert_eq!(shown, "`https://host.invalid/` answered 429 Too Many Requests, to be asked again in 61 s");
     }
 
     #[tokio::test]

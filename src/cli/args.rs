@@ -40,6 +40,14 @@ pub(super) struct GlobalArguments {
     /// Requests under way at once
     #[arg(short, long, value_name = "N", default_value_t = 32, global = true)]
     pub jobs: usize,
+    /// How long a server may say next to nothing, or ask to be left alone
+    #[arg(long, value_name = "SECONDS", env = "OCLOCK_TIMEOUT", hide_env_values = true, default_value_t = 60, global = true,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// How often a request is made again after what may pass
+    #[arg(long, value_name = "N", env = "OCLOCK_RETRIES", hide_env_values = true, default_value_t = 3, global = true,
+        value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
     /// How answers are written to standard output
     #[arg(long, value_enum, default_value_t = Format::Human, global = true)]
     pub format: Format,

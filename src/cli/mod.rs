@@ -217,7 +217,13 @@ fn open(global: &GlobalArguments, environment: Environment) -> Result<Session, O
         paths: Paths::new(Path::new("."), &global.manifest, &global.lockfile),
         store: global.store.clone(),
         ledger: global.ledger.clone(),
-        http: HttpOptions { concurrency: global.jobs, offline: global.offline, ..HttpOptions::default() },
+        http: HttpOptions {
+            concurrency: global.jobs,
+            offline: global.offline,
+            tries: global.retries + 1,
+            patience: Duration::from_secs(global.timeout),
+            ..HttpOptions::default()
+        },
     };
     Session::open(options, environment, Progress::new(progress_mode(global)))
 }

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures::TryStreamExt;
 use reqwest::StatusCode;
@@ -31,8 +30,6 @@ pub(super) enum Role {
     Proof,
 }
 
-/// Tries for each place.
-const TRIES: u32 = 3;
 /// Pages of Python indexes that are held at once; they can have 20 MB each.
 pub(super) const PAGES: usize = 4;
 
@@ -134,9 +131,7 @@ impl Courier {
                 Err(FailureCause::Http(HttpError::TooLarge { .. })) => {
                     return Err(self.refuse(partial, place, role));
                 }
-                Err(FailureCause::Http(error)) if error.is_worth_another_try() && attempt < TRIES => {
-                    tracing::debug!(attempt, received = partial.writer.size(), "{error}: taking it up again");
-                    tokio::time::sleep(Duration::from_millis(150 << attempt)).await;
+                Err(FailureCause::Http(error)) if self.http.wait_before_another_try(&error, attempt).await => {
                     attempt += 1;
                 }
                 Err(cause) => return Err(cause),

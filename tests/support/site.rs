@@ -6,10 +6,19 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use url::Url;
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// An answer that does not end: its head, and a piece that is sent again and again with a pause between.
+#[derive(Clone)]
+pub struct Endless {
+    pub head: String,
+    pub piece: Vec<u8>,
+    pub pause: Duration,
+}
 
 /// Serves until the process ends.
 pub struct Site {
@@ -17,6 +26,7 @@ pub struct Site {
     files: Files,
     /// Whole answers, status line and all, by path.
     answers: Files,
+    endless: Arc<Mutex<BTreeMap<String, Endless>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -24,12 +34,20 @@ impl Site {
     pub fn serve() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-        let site = Self { url, files: Files::default(), answers: Files::default(), asked: Arc::default() };
+        let site = Self {
+            url,
+            files: Files::default(),
+            answers: Files::default(),
+            endless: Arc::default(),
+            asked: Arc::default(),
+        };
         let (files, answers, asked) = (site.files.clone(), site.answers.clone(), site.asked.clone());
+        let endless = site.endless.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, answers, asked) = (files.clone(), answers.clone(), asked.clone());
-                std::thread::spawn(move || answer(stream, &files, &answers, &asked));
+                let endless = endless.clone();
+                std::thread::spawn(move || answer(stream, &files, &answers, &endless, &asked));
             }
         });
         site
@@ -43,6 +61,16 @@ impl Site {
     /// Answers a path with these bytes, status line and all.
     pub fn put_answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
         self.answers.lock().unwrap().insert(path.to_owned(), answer.into());
+    }
+
+    /// Answers a path without an end.
+    pub fn put_endless(&self, path: &str, endless: Endless) {
+        self.endless.lock().unwrap().insert(path.to_owned(), endless);
+    }
+
+    /// The file at a path.
+    pub fn file(&self, path: &str) -> Vec<u8> {
+        self.files.lock().unwrap()[path].clone()
     }
 
     /// All paths that there are.
@@ -76,6 +104,11 @@ impl Site {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
+    /// Whether a path was asked for since the last [`take_asked`](Self::take_asked).
+    pub fn asked(&self, path: &str) -> bool {
+        self.asked.lock().unwrap().iter().any(|asked| asked == path)
+    }
+
     fn path_with(&self, part: &str) -> String {
         let files = self.files.lock().unwrap();
         if files.contains_key(part) {
@@ -87,13 +120,28 @@ impl Site {
     }
 }
 
-fn answer(mut stream: TcpStream, files: &Files, answers: &Files, asked: &Mutex<Vec<String>>) {
+fn answer(
+    mut stream: TcpStream,
+    files: &Files,
+    answers: &Files,
+    endless: &Mutex<BTreeMap<String, Endless>>,
+    asked: &Mutex<Vec<String>>,
+) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
     lines.by_ref().find(String::is_empty);
     asked.lock().unwrap().push(path.clone());
     if let Some(answer) = answers.lock().unwrap().get(&path) {
         stream.write_all(answer).ok();
+        return;
+    }
+    let endless = endless.lock().unwrap().get(&path).cloned();
+    if let Some(Endless { head, piece, pause }) = endless {
+        let mut sent = stream.write_all(head.as_bytes());
+        while sent.is_ok() {
+            sent = stream.write_all(&piece);
+            std::thread::sleep(pause);
+        }
         return;
     }
     let (status, body) = match files.lock().unwrap().get(&path) {

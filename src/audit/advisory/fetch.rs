@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use futures::TryStreamExt;
 use reqwest::StatusCode;
@@ -20,7 +19,6 @@ use crate::store::{Store, StoreError};
 
 /// The largest archive that is fetched.
 const LARGEST_ARCHIVE: u64 = 8 << 30;
-const TRIES: u32 = 3;
 const MEMO: &str = "advisory-answer";
 
 /// One data set, or why there is none.
@@ -113,11 +111,7 @@ async fn fetch(request: &Request, http: &HttpClient, store: &Store) -> Result<(F
     let mut attempt = 1;
     loop {
         match fetch_once(request, http, store).await {
-            Err(DataError::Http(error)) if error.is_worth_another_try() && attempt < TRIES => {
-                tracing::debug!(attempt, "{error}: trying again");
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                attempt += 1;
-            }
+            Err(DataError::Http(error)) if http.wait_before_another_try(&error, attempt).await => attempt += 1,
             other => return other,
         }
     }

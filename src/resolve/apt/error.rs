@@ -286,6 +286,16 @@ pub enum SolveError {
         steps: Vec<String>,
         /// The packages that the steps speak of, in that order.
         named: Vec<String>,
+        /// Requests that would bring what is missing: versions that are there and not taken by themselves.
+        ask: Vec<String>,
+    },
+    /// A package that the base holds would have to move.
+    #[error("`{wanted}` would take the place of `{package}`, which the base holds")]
+    Held {
+        /// The package as the base has it.
+        package: String,
+        /// What is asked for.
+        wanted: String,
     },
 }
 
@@ -321,6 +331,11 @@ impl Explain for SolveError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::UnknownPackage { nearest: Some(nearest), .. } => vec![format!("there is a package `{nearest}`")],
+            Self::NoSolution { ask, .. } => ask
+                .iter()
+                .take(2)
+                .map(|request| format!("ask for `{}` as well: it is there", sanitize(request)))
+                .collect(),
             Self::Downgrade { .. } => vec!["ask for a version that is not older, or choose another base image".into()],
             Self::Virtual { providers, .. } => {
                 providers.first().map(|name| format!("ask for one of them, such as `{name}`")).into_iter().collect()

@@ -13,9 +13,10 @@ use super::error::{AptError, SolveError};
 use super::pins::{Asked, PinWriter};
 use super::request::{self, SuiteNames};
 use super::universe::{IndexText, Origin, Universe, VersionId};
-use super::{AptRequest, Question, deb, solve};
+use super::{AptRequest, AptSolution, Question, deb, solve};
 use crate::base::http::HttpClient;
 use crate::lock::{AptPin, ArchivePin, ESSENTIAL};
+use crate::manifest::Recommends;
 use crate::model::{PackageName, PackageVersion};
 use crate::source::Source;
 use crate::store::Store;
@@ -83,6 +84,15 @@ impl Today {
     ) -> Result<Self, AptError> {
         let archives = super::fetch_archives(request, sources, http, store).await?;
         Ok(Self { archives: Arc::new(archives) })
+    }
+
+    /// Chooses what is asked with all it needs. The request is for the suite, platform and moment that were fetched.
+    ///
+    /// # Errors
+    /// See [`AptError`].
+    pub async fn resolve(&self, request: &AptRequest<'_>) -> Result<AptSolution, AptError> {
+        let (question, archives) = (Question::new(request), self.archives.clone());
+        super::on_deep_stack(move || question.answer(&archives)).await
     }
 
     /// Where each pin is listed, with its source, path and hash; in the order of `pins`.
@@ -201,6 +211,9 @@ enum Hold {
     Nothing,
 }
 
+/// One of the two ways to choose.
+type SolverOf = fn(&Universe<'_>, &[VersionId], Recommends) -> Result<Vec<VersionId>, SolveError>;
+
 type Holds<'p> = BTreeMap<&'p str, Hold>;
 
 impl Keeping {
@@ -306,11 +319,13 @@ impl Keeping {
                 Hold::Version(id) => Some(*id),
                 Hold::Package | Hold::Nothing => None,
             }));
-            match self.attempt(universe, &suites, holds) {
+            match self.attempt(universe, &suites, holds, solve::solve_first) {
                 Ok(answer) => return Ok(answer),
-                Err(SolveError::NoSolution { steps, named }) => {
+                Err(SolveError::NoSolution { named, steps, ask }) => {
                     if !let_go(holds, &named) {
-                        return Err(SolveError::NoSolution { steps, named }.into());
+                        let error = SolveError::NoSolution { named, steps, ask };
+                        let answer = self.attempt(universe, &suites, holds, solve::solve);
+                        return answer.map_err(|_| error.into());
                     }
                 }
                 // A requirement that was changed since refuses the version that is held.
@@ -330,6 +345,7 @@ impl Keeping {
         universe: &mut Universe<'_>,
         suites: &[SuiteNames],
         holds: &Holds<'_>,
+        solve: SolverOf,
     ) -> Result<(Vec<VersionId>, Asked), SolveError> {
         if let Some(version) = &self.precise {
             for name in &self.moving {
@@ -350,7 +366,7 @@ impl Keeping {
                 requests.push(id);
             }
         }
-        let chosen = solve::solve(universe, &requests, self.question.recommends)?;
+        let chosen = solve(universe, &requests, self.question.recommends)?;
         Ok((chosen, Asked { manifest: manifest.into_iter().collect(), essential: essential.into_iter().collect() }))
     }
 

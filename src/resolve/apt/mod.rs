@@ -10,6 +10,8 @@ mod deb;
 mod error;
 mod keep;
 mod later;
+#[cfg(test)]
+mod laws;
 mod pins;
 mod relation;
 mod release;
@@ -85,9 +87,7 @@ pub async fn resolve(
     http: &HttpClient,
     store: &Store,
 ) -> Result<AptSolution, AptError> {
-    let fetched = fetch_archives(request, archives, http, store).await?;
-    let question = Question::new(request);
-    on_deep_stack(move || question.answer(fetched)).await
+    Today::fetch(request, archives, http, store).await?.resolve(request).await
 }
 
 /// Runs what follows dependencies on a thread of its own, with a stack that is deep enough.
@@ -187,7 +187,7 @@ impl Question {
         }
     }
 
-    fn answer(&self, archives: Vec<Archive>) -> Result<AptSolution, AptError> {
+    fn answer(&self, archives: &[Archive]) -> Result<AptSolution, AptError> {
         let texts: Vec<IndexText<'_>> = archives
             .iter()
             .enumerate()

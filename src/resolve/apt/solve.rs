@@ -2,7 +2,10 @@
 //! are followed depth first in the order of its stanza, and the first alternative that can be installed is taken.
 //!
 //! The behaviour was learnt from apt 3.0 by comparing answers (tests/parity_apt.rs), down to the order of alternatives.
-//! What apt's second, scored resolver would repair by removing or keeping back is refused here, never guessed.
+//! Where that finds no way, all other choices are tried (`search`). What apt's second, scored resolver would repair by removing
+//! is refused, never guessed.
+
+mod search;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +19,27 @@ use crate::manifest::Recommends;
 /// As deep as apt follows dependencies.
 const MAXIMUM_DEPTH: usize = 3000;
 
+/// Alternatives, one of which must be there.
+type Group<'a> = Vec<Relation<'a>>;
+
 /// Finds everything that `requests` need and the base has not, themselves included, sorted by name.
 pub(super) fn solve(
+    universe: &Universe<'_>,
+    requests: &[VersionId],
+    recommends: Recommends,
+) -> Result<Vec<VersionId>, SolveError> {
+    match solve_first(universe, requests, recommends) {
+        Err(error @ SolveError::NoSolution { .. }) => {
+            let mut chosen = Solver::new(universe, recommends).search(requests).ok_or(error)?;
+            chosen.sort_by_key(|id| universe.version(*id).name);
+            Ok(chosen)
+        }
+        other => other,
+    }
+}
+
+/// The same as apt's first resolver alone would, which refuses much that has an answer.
+pub(super) fn solve_first(
     universe: &Universe<'_>,
     requests: &[VersionId],
     recommends: Recommends,
@@ -25,6 +47,9 @@ pub(super) fn solve(
     let mut solver = Solver::new(universe, recommends);
     for request in requests {
         solver.check_replaces_nothing(*request)?;
+        if let Some(held) = solver.held_against(*request) {
+            return Err(SolveError::Held { package: solver.label(held), wanted: solver.label(*request) });
+        }
         solver.choose(*request);
     }
     for request in requests {
@@ -37,10 +62,20 @@ pub(super) fn solve(
     Ok(chosen)
 }
 
-/// One line of the way from a request to what is missing, with the packages that it speaks of.
+/// One line of the way from a request to what is missing.
+#[derive(Clone)]
 struct Step {
     text: String,
+    /// The packages that it speaks of.
     names: Vec<String>,
+    /// What could be asked for to get further.
+    ask: Option<String>,
+}
+
+impl Step {
+    fn new(text: String, names: Vec<String>) -> Self {
+        Self { text, names, ask: None }
+    }
 }
 
 /// Why a package cannot be chosen.
@@ -56,6 +91,7 @@ impl Failure {
         match self {
             Self::Unmet(steps) => SolveError::NoSolution {
                 named: steps.iter().flat_map(|step| step.names.clone()).collect(),
+                ask: steps.iter().filter_map(|step| step.ask.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
                 steps: steps.into_iter().map(|step| step.text).collect(),
             },
             Self::Refused(error) => error,
@@ -83,8 +119,8 @@ struct Solver<'u, 'a> {
     order: Vec<VersionId>,
     /// Who must not be together with a name.
     negatives: BTreeMap<NameId, Vec<(VersionId, Relation<'a>)>>,
-    /// What was found impossible, whoever asks.
-    discarded: BTreeSet<VersionId>,
+    /// What was found impossible, whoever asks, and why.
+    discarded: BTreeMap<VersionId, Vec<Step>>,
 }
 
 impl<'u, 'a> Solver<'u, 'a> {
@@ -95,7 +131,7 @@ impl<'u, 'a> Solver<'u, 'a> {
             present: BTreeMap::new(),
             order: Vec::new(),
             negatives: BTreeMap::new(),
-            discarded: BTreeSet::new(),
+            discarded: BTreeMap::new(),
         };
         for installed in universe.all_installed() {
             solver.enter(installed);
@@ -157,9 +193,16 @@ impl<'u, 'a> Solver<'u, 'a> {
         if self.present.get(&package) == Some(&id) {
             return Ok(());
         }
-        if depth > MAXIMUM_DEPTH || self.discarded.contains(&id) {
+        if let Some(steps) = self.discarded.get(&id) {
+            return Err(Failure::Unmet(steps.clone()));
+        }
+        if depth > MAXIMUM_DEPTH {
             let text = format!("{} cannot be installed", self.label(id));
-            return Err(Failure::Unmet(vec![Step { text, names: vec![self.name(id)] }]));
+            return Err(Failure::Unmet(vec![Step::new(text, vec![self.name(id)])]));
+        }
+        if let Some(held) = self.held_against(id) {
+            let text = format!("{} would take the place of {}, which the base holds", self.label(id), self.label(held));
+            return Err(Failure::Unmet(vec![Step::new(text, vec![self.name(id)])]));
         }
         self.check_replaces_nothing(id).map_err(Failure::Refused)?;
         let length = self.order.len();
@@ -168,9 +211,11 @@ impl<'u, 'a> Solver<'u, 'a> {
             self.choose(id);
             self.follow(id, depth)
         })
-        .inspect_err(|_| {
+        .inspect_err(|failure| {
             self.undo(length);
-            self.discarded.insert(id);
+            if let Failure::Unmet(steps) = failure {
+                self.discarded.insert(id, steps.clone());
+            }
         })
     }
 
@@ -217,11 +262,14 @@ impl<'u, 'a> Solver<'u, 'a> {
     }
 
     /// What a present version needs and is not there.
-    fn unsatisfied(&self, id: VersionId) -> Vec<Vec<Relation<'a>>> {
+    fn unsatisfied(&self, id: VersionId) -> Vec<Group<'a>> {
         let stanza = self.universe.stanza(id);
-        let fields = [stanza.pre_depends(), stanza.depends()];
-        let groups = fields.into_iter().flat_map(|field| relation::groups(field, self.universe.architecture));
+        let groups = [stanza.pre_depends(), stanza.depends()].into_iter().flat_map(|field| self.groups(field));
         groups.filter(|group| !group.iter().any(|relation| self.is_satisfied(relation))).collect()
+    }
+
+    fn groups(&self, field: &'a str) -> Vec<Group<'a>> {
+        relation::groups(field, self.universe.architecture)
     }
 
     /// Whether the version that the base has of `id`'s package satisfied a group.
@@ -242,20 +290,19 @@ impl<'u, 'a> Solver<'u, 'a> {
             return Failure::Refused(SolveError::Removal { package: other_name, because: name });
         }
         let text = format!("{name} conflicts with {other_name}, which was chosen before");
-        Failure::Unmet(vec![Step { text, names: vec![self.name(id), self.name(other)] }])
+        Failure::Unmet(vec![Step::new(text, vec![self.name(id), self.name(other)])])
     }
 
     /// Follows what a chosen version needs.
     fn follow(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
         let stanza = self.universe.stanza(id);
-        let architecture = self.universe.architecture;
         for field in [stanza.pre_depends(), stanza.depends()] {
-            for group in relation::groups(field, architecture) {
+            for group in self.groups(field) {
                 self.satisfy(&group, depth).map_err(|failure| failure.below(self.describe_need(id, &group)))?;
             }
         }
         if self.recommends == Recommends::Follow {
-            for group in relation::groups(stanza.recommends(), architecture) {
+            for group in self.groups(stanza.recommends()) {
                 match self.satisfy(&group, depth) {
                     Err(refused @ Failure::Refused(_)) => return Err(refused),
                     Err(Failure::Unmet(_)) | Ok(()) => {}
@@ -270,15 +317,28 @@ impl<'u, 'a> Solver<'u, 'a> {
         if group.iter().any(|relation| self.is_satisfied(relation)) {
             return Ok(());
         }
-        let mut first = None;
+        let mut tried: Vec<Step> = Vec::new();
         for alternative in self.alternatives(group) {
             match self.mark(alternative, depth + 1) {
                 Ok(()) => return Ok(()),
                 Err(refused @ Failure::Refused(_)) => return Err(refused),
-                Err(unmet) => first = first.or(Some(unmet)),
+                Err(Failure::Unmet(steps)) if tried.is_empty() => tried = steps,
+                // What else was tried is shown, but it is the first choice that is spoken of.
+                Err(Failure::Unmet(steps)) => {
+                    tried.extend(steps.into_iter().map(|step| Step { names: Vec::new(), ..step }));
+                }
             }
         }
-        Err(first.unwrap_or_else(|| Failure::Unmet(vec![self.describe_missing(group)])))
+        if tried.is_empty() {
+            tried.push(self.describe_missing(group));
+        }
+        Err(Failure::Unmet(tried))
+    }
+
+    /// The version of the base whose place another one would take, where the base holds it.
+    fn held_against(&self, id: VersionId) -> Option<VersionId> {
+        let installed = self.universe.installed(self.universe.version(id).package);
+        installed.filter(|installed| *installed != id && self.universe.version(*installed).is_held)
     }
 
     fn is_satisfied(&self, relation: &Relation<'_>) -> bool {
@@ -369,7 +429,7 @@ impl<'u, 'a> Solver<'u, 'a> {
     }
 
     fn is_newer(&self, id: VersionId, other: VersionId) -> bool {
-        version::compare(self.universe.version(id).version, self.universe.version(other).version).is_gt()
+        self.compare(id, other).is_gt()
     }
 
     /// Looks at the answer once more as a whole: everything needed is there, nothing excludes anything.
@@ -377,7 +437,7 @@ impl<'u, 'a> Solver<'u, 'a> {
         for id in &self.order {
             let stanza = self.universe.stanza(*id);
             for field in [stanza.pre_depends(), stanza.depends()] {
-                for group in relation::groups(field, self.universe.architecture) {
+                for group in self.groups(field) {
                     if !group.iter().any(|relation| self.is_satisfied(relation)) {
                         let steps = vec![self.describe_need(*id, &group), self.describe_missing(&group)];
                         return Err(Failure::Unmet(steps).into_error());
@@ -393,17 +453,34 @@ impl<'u, 'a> Solver<'u, 'a> {
 
     fn describe_need(&self, id: VersionId, group: &[Relation<'_>]) -> Step {
         let names = std::iter::once(self.name(id)).chain(group.iter().map(|relation| relation.name.to_owned()));
-        Step { text: format!("{} depends on {}", self.label(id), show(group)), names: names.collect() }
+        Step::new(format!("{} depends on {}", self.label(id), show(group)), names.collect())
     }
 
+    /// What there is instead of what a group wants, and whether another version would do that is not taken by itself.
     fn describe_missing(&self, group: &[Relation<'_>]) -> Step {
-        let only = |text: String| Step { text, names: Vec::new() };
-        let Some(first) = group.first() else { return only("an empty group of alternatives".to_owned()) };
-        let name = self.universe.id(first.name);
-        match name.and_then(|name| self.universe.candidate(name)) {
-            Some(candidate) => only(format!("{} is what there is", self.label(candidate))),
-            None => only(format!("nothing is or provides {}", show(group))),
-        }
+        let candidates: Vec<String> = group
+            .iter()
+            .filter_map(|relation| self.universe.candidate(self.universe.id(relation.name)?))
+            .map(|id| self.label(id))
+            .collect();
+        let mut step = match candidates.as_slice() {
+            [] => Step::new(format!("nothing is or provides {}", show(group)), Vec::new()),
+            [one] => Step::new(format!("{one} is what there is"), Vec::new()),
+            several => Step::new(format!("{} are what there is", several.join(" and ")), Vec::new()),
+        };
+        let others = group.iter().flat_map(|relation| {
+            let versions = self.universe.id(relation.name).map(|name| self.universe.versions_of(name));
+            versions.unwrap_or_default().iter().filter(|id| relation.admits(self.universe.version(**id).version))
+        });
+        step.ask = others.max_by(|one, other| self.compare(**one, **other)).map(|id| {
+            let version = self.universe.version(*id);
+            format!("{}={}", version.name, version.version)
+        });
+        step
+    }
+
+    fn compare(&self, one: VersionId, other: VersionId) -> std::cmp::Ordering {
+        version::compare(self.universe.version(one).version, self.universe.version(other).version)
     }
 
     fn name(&self, id: VersionId) -> String {
@@ -449,7 +526,8 @@ mod tests {
                     text + &format!("{name}: {value}\n")
                 },
             );
-            format!("Package: {name}\nVersion: {version}\nArchitecture: all\nStatus: install ok installed\n{fields}\n")
+            let status = if fields.contains("Status: ") { "" } else { "Status: install ok installed\n" };
+            format!("Package: {name}\nVersion: {version}\nArchitecture: all\n{status}{fields}\n")
         };
         lines.iter().map(stanza).collect()
     }
@@ -550,9 +628,44 @@ mod tests {
     #[test]
     fn a_failure_names_the_chain() {
         let archive = ["a: Depends b (>= 1)", "b: Pre-Depends c (>= 2) | d", "c"];
-        let Err(SolveError::NoSolution { steps, named }) = solve_names(&archive, &[], &["a"]) else { panic!() };
+        let Err(SolveError::NoSolution { steps, named, .. }) = solve_names(&archive, &[], &["a"]) else { panic!() };
         assert_eq!(steps, ["a 1 depends on b (>= 1)", "b 1 depends on c (>= 2) | d", "c 1 is what there is"]);
         assert_eq!(named, ["a", "b", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_failure_shows_every_alternative_and_what_would_do() {
+        let archive = ["a: Depends b | c", "b: Depends missing", "c: Depends b", "d", "d 2"];
+        let steps = |archive: &[&str]| match solve_names(archive, &[], &["a"]) {
+            Err(SolveError::NoSolution { steps, ask, .. }) => (steps, ask),
+            other => panic!("{other:?}"),
+        };
+        let expected = [
+            "a 1 depends on b | c",
+            "b 1 depends on missing",
+            "nothing is or provides missing",
+            "c 1 depends on b",
+            "b 1 depends on missing",
+            "nothing is or provides missing",
+        ];
+        assert_eq!(steps(&archive).0, expected);
+        let older = ["a: Depends b (= 1)", "b 2", "b 1"];
+        assert_eq!(
+            steps(&older),
+            (vec!["a 1 depends on b (= 1)".into(), "b 2 is what there is".into()], vec!["b=1".into()])
+        );
+    }
+
+    #[test]
+    fn what_the_base_holds_stays() {
+        let archive = ["a: Depends b (>= 2) | c", "b 2", "c", "d: Depends b (>= 2)"];
+        let hold = |name: &str| format!("{name}: Status hold ok installed");
+        let base = hold("b 1");
+        assert_eq!(solve_names(&archive, &[&base], &["a"]).unwrap(), ["a", "c"]);
+        assert!(matches!(solve_names(&archive, &[&base], &["b"]), Err(SolveError::Held { .. })));
+        let Err(SolveError::NoSolution { steps, .. }) = solve_names(&archive, &[&base], &["d"]) else { panic!() };
+        assert_eq!(steps[1], "b 2 would take the place of b 1, which the base holds");
+        assert_eq!(solve_names(&["b"], &[&base], &["b"]).unwrap(), Vec::<String>::new());
     }
 
     #[test]

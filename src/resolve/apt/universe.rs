@@ -59,6 +59,8 @@ pub(super) struct Version<'a> {
     pub(super) stanza: &'a str,
     /// Whether a Debian system is not without it: Essential or of priority `required`.
     pub(super) is_essential: bool,
+    /// Whether it is in the base and is to stay as it is (dpkg's selection state `hold`).
+    pub(super) is_held: bool,
     priority: u16,
 }
 
@@ -154,7 +156,8 @@ impl<'a> Universe<'a> {
         let id = VersionId(self.versions.len() as u32);
         let (name, version) = (stanza.package(), stanza.version());
         let is_essential = stanza.essential() == "yes" || stanza.priority() == "required";
-        self.versions.push(Version { package, name, version, origin, stanza: text, is_essential, priority });
+        let is_held = origin == Origin::Installed && stanza.status().starts_with("hold ");
+        self.versions.push(Version { package, name, version, origin, stanza: text, is_essential, is_held, priority });
         let entry = &mut self.packages[package.index()];
         entry.versions.push(id);
         if origin == Origin::Installed {
@@ -175,16 +178,14 @@ impl<'a> Universe<'a> {
         id
     }
 
-    /// The highest priority wins, then the highest version, then the archive that was read first. What is installed stays
-    /// unless an archive has something newer.
+    /// The highest priority wins, then the highest version, then the archive that was read first. Nothing older than what is
+    /// installed counts, and what is installed stays unless an archive has something newer.
     fn choose_candidates(&mut self) {
         for index in 0..self.packages.len() {
             let package = &self.packages[index];
-            let mut best: Option<VersionId> = None;
-            for id in package.versions.iter().copied() {
-                let better = best.is_none_or(|best| self.is_better(id, best));
-                best = if better { Some(id) } else { best };
-            }
+            let is_older = |id: &VersionId| package.installed.is_some_and(|installed| self.is_later(installed, *id));
+            let counting = package.versions.iter().copied().filter(|id| !is_older(id));
+            let best = counting.reduce(|best, id| if self.is_better(id, best) { id } else { best });
             let candidate = match (package.installed, best) {
                 (Some(installed), Some(best)) if self.is_later(best, installed) => Some(best),
                 (Some(installed), _) => Some(installed),
@@ -373,6 +374,22 @@ mod tests {
         };
         assert_eq!(choose(OLD).as_deref(), Some("1.5"));
         assert_eq!(choose(NEW).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn a_low_priority_brings_up_to_date_only_what_has_no_other() {
+        let status = "Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n";
+        let (old, new) = (index(OLD), index(NEW));
+        let older = index(&OLD.replace("Version: 1", "Version: 0.5"));
+        let choose = |main: &Reduced, priority| {
+            let archives = [of(main), IndexText { priority, ..of(&new) }];
+            let universe = Universe::new("amd64", &archives, Some(status)).unwrap();
+            candidate(&universe, "a").map(str::to_owned)
+        };
+        // The archive has what is installed, at 500; or has something older, which does not count.
+        assert_eq!(choose(&old, 100).as_deref(), Some("1"));
+        assert_eq!(choose(&older, 100).as_deref(), Some("2"));
+        assert_eq!(choose(&older, 1).as_deref(), Some("1"));
     }
 
     #[test]

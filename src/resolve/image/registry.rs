@@ -2,7 +2,6 @@
 //! come from a mirror as well.
 
 use std::io::Write;
-use std::time::Duration;
 
 use futures::TryStreamExt;
 use reqwest::StatusCode;
@@ -19,10 +18,6 @@ use crate::base::progress::Phase;
 use crate::model::{ImageReference, Sha256};
 use crate::source::{Source, repository_at};
 use crate::store::{BlobWriter, Store, StoreError};
-
-/// Tries for each blob at each place.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Registry<'a> {
     source: &'a Source,
@@ -136,9 +131,7 @@ impl<'a> Registry<'a> {
         let mut attempt = 1;
         loop {
             match self.stream(place, &url, size, &mut writer, store, phase).await {
-                Err(ImageError::Http { source, .. }) if source.is_worth_another_try() && attempt < TRIES => {
-                    tracing::debug!(attempt, "{source}: trying again");
-                    tokio::time::sleep(PAUSE * attempt).await;
+                Err(ImageError::Http { source, .. }) if self.http.wait_before_another_try(&source, attempt).await => {
                     attempt += 1;
                 }
                 Err(error) => return Err(error),

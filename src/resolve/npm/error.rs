@@ -130,10 +130,12 @@ pub enum NpmError {
         what: &'static str,
     },
     /// The registry's document cannot be read.
-    #[error("the registry's document of `{}` cannot be read", sanitize(name))]
+    #[error("what `{source_name}` says of `{}` cannot be read", sanitize(name))]
     Document {
         /// The package.
         name: String,
+        /// The source.
+        source_name: SourceName,
         /// Why.
         #[source]
         source: std::sync::Arc<serde_json::Error>,

@@ -40,7 +40,7 @@ type Answer = Result<Option<Arc<Packument>>, Refusal>;
 #[derive(Clone)]
 enum Refusal {
     Http(Arc<HttpError>),
-    Document(Arc<serde_json::Error>),
+    Document(SourceName, Arc<serde_json::Error>),
     NoTimes(SourceName),
 }
 
@@ -49,7 +49,7 @@ impl Refusal {
         let name = name.to_owned();
         match self {
             Self::Http(source) => NpmError::Registry { name, source },
-            Self::Document(source) => NpmError::Document { name, source },
+            Self::Document(source_name, source) => NpmError::Document { name, source_name, source },
             Self::NoTimes(source_name) => NpmError::NoTimes { name, source_name },
         }
     }
@@ -210,7 +210,8 @@ impl Registry {
             Err(error) => return Err(Refusal::Http(Arc::new(error))),
             Ok(answer) => answer,
         };
-        let packument = Packument::parse(package, &answer.body).map_err(|error| Refusal::Document(Arc::new(error)))?;
+        let unread = |error| Refusal::Document(source.name.clone(), Arc::new(error));
+        let packument = Packument::parse(package, &answer.body).map_err(unread)?;
         let packument = packument.without(&self.0.preferences.gone(package));
         let as_of = self.0.as_of.as_ref().filter(|as_of| as_of.asks(&source.name));
         let packument = match as_of {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
-use std::time::Duration;
 
 use base64::Engine as _;
 use futures::TryStreamExt;
@@ -25,7 +24,6 @@ use crate::store::Store;
 
 /// The largest tarball that is fetched, in bytes.
 const LARGEST_TARBALL: u64 = 2 << 30;
-const TRIES: u32 = 4;
 const MEMO: &str = "npm-tarball";
 
 /// What was learned from a tarball.
@@ -92,8 +90,7 @@ impl Tarball {
         let mut attempt = 1;
         let (sha256, size) = loop {
             match self.stream(source, http, store, phase).await {
-                Err(NpmError::Tarball { source: error, .. }) if may_pass(&error) && attempt < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+                Err(NpmError::Tarball { source: error, .. }) if http.wait_before_another_try(&error, attempt).await => {
                     attempt += 1;
                 }
                 other => break other?,
@@ -154,14 +151,6 @@ impl Tarball {
             return Err(NpmError::WrongPackage { package: self.package.clone(), found: facts.identity });
         }
         Ok(Contents { sha256, size, scripts: facts.scripts, bundled: facts.bundled })
-    }
-}
-
-fn may_pass(error: &HttpError) -> bool {
-    match error {
-        HttpError::Transport { .. } => true,
-        HttpError::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
-        _ => false,
     }
 }
 

@@ -68,10 +68,12 @@ pub enum PipError {
         notes: Vec<String>,
     },
     /// A project's page is not one.
-    #[error("the index page of `{name}` cannot be understood")]
+    #[error("what `{source_name}` says of `{}` cannot be understood", sanitize(name))]
     Page {
-        /// The project.
+        /// The project or file.
         name: String,
+        /// The source.
+        source_name: SourceName,
         /// Why, for people.
         why: String,
     },

@@ -23,7 +23,8 @@ pub(super) fn parse(body: &[u8], base: &Url) -> Result<Vec<ListedFile>, String> 
             files.extend(listed(&attributes, &base)?);
         }
     }
-    Ok(files)
+    // A project that has no file at all is as useless as a page of something else, such as a network that wants a login.
+    if files.is_empty() { Err("it is HTML that links to no file".to_owned()) } else { Ok(files) }
 }
 
 /// What stands between `<` and `>`, with quoted `>` taken as text.
@@ -132,5 +133,6 @@ mod tests {
         let base = Url::parse("https://index.invalid/simple/x/").unwrap();
         assert!(parse(b"blocked by policy", &base).is_err());
         assert!(parse(b"\xff\xfe", &base).is_err());
+        assert!(parse(b"<html><body>Please log in</body></html>", &base).is_err());
     }
 }

@@ -187,7 +187,8 @@ impl Asker<'_> {
             return Ok(Some(body));
         }
         let why = format!("`{}` was answered with {} bytes of {}", self.wheel.filename, body.len(), to - from);
-        Err(PipError::Page { name: self.wheel.filename.clone(), why })
+        let source_name = self.source.name.clone();
+        Err(PipError::Page { name: self.wheel.filename.clone(), source_name, why })
     }
 
     /// The whole wheel into the store, verified, where it will be needed anyway if it is chosen.
@@ -239,6 +240,7 @@ pub(super) async fn size_of(url: &Url, file: &str, source: &Source, http: &HttpC
     };
     size.and_then(|size| size.parse().ok()).ok_or_else(|| PipError::Page {
         name: file.to_owned(),
+        source_name: source.name.clone(),
         why: "neither the index nor the server says how large it is".to_owned(),
     })
 }

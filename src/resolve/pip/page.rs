@@ -245,7 +245,7 @@ pub async fn fetch_files(
     source: &Source,
     http: &HttpClient,
 ) -> Result<Option<Vec<ListedFile>>, PipError> {
-    let bad = |why: String| PipError::Page { name: project.to_owned(), why };
+    let bad = |why: String| PipError::Page { name: project.to_owned(), source_name: source.name.clone(), why };
     let url = source.url.join(&format!("{project}/")).map_err(|error| bad(error.to_string()))?;
     let request = Request::get(url)
         .accept("application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1")
