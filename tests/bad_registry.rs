@@ -10,10 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use oclock::model::Sha256;
+use serde_json::json;
 use support::based;
 use support::project::{Answer, Project};
 use support::registries::Registries;
 use support::site::Endless;
+use support::wheels::WheelBuilder;
 
 /// What is asked for, the name by which the error calls its source, and the command that asks.
 struct Target {
@@ -23,13 +25,13 @@ struct Target {
 }
 
 const TARGETS: &[Target] = &[
-    Target { path: "/debian/dists/trixie/InRelease", source: "`debian`", command: &["update"] },
-    Target { path: "/debian/dists/trixie/main/binary-amd64/Packages", source: "`debian`", command: &["update"] },
-    Target { path: "/debian/pool/hello_2.10-3_amd64.deb", source: "`debian`", command: &["fetch"] },
-    Target { path: "/npm/shout", source: "`npm`", command: &["update"] },
-    Target { path: "/npm/shout/-/shout-2.0.0.tgz", source: "`npm`", command: &["update"] },
-    Target { path: "/simple/sums/", source: "`pypi`", command: &["update"] },
-    Target { path: "/files/sums-3.1-py3-none-any.whl.metadata", source: "`pypi`", command: &["update"] },
+    Target { path: "/debian/dists/trixie/InRelease", source: "debian", command: &["update"] },
+    Target { path: "/debian/dists/trixie/main/binary-amd64/Packages", source: "debian", command: &["update"] },
+    Target { path: "/debian/pool/hello_2.10-3_amd64.deb", source: "debian", command: &["fetch"] },
+    Target { path: "/npm/shout", source: "npm", command: &["update"] },
+    Target { path: "/npm/shout/-/shout-2.1.0.tgz", source: "npm", command: &["update"] },
+    Target { path: "/simple/sums/", source: "pypi", command: &["update"] },
+    Target { path: "/files/sums-3.2-py3-none-any.whl.metadata", source: "pypi", command: &["update"] },
     Target { path: "/v2/tool/manifests/1", source: "tool:1", command: &["update"] },
     Target { path: "/v2/tool/blobs/LAYER", source: "tool:1", command: &["update"] },
 ];
@@ -105,7 +107,7 @@ impl Fault {
         }
     }
 
-    /// How often it is asked for with one retry, where that is certain.
+    /// How often it is asked for with one retry, where that is certain; something may be asked for on two occasions.
     fn asked(self) -> Option<usize> {
         match self {
             Self::Status("404 Not Found") | Self::TooMany("3600") => Some(1),
@@ -130,7 +132,7 @@ impl Fault {
 
 /// A locked project whose registries are all right but for one thing.
 fn faulty(target: &Target, fault: Fault, lock: &str) -> (Registries, Project, String) {
-    let registries = Registries::serve();
+    let mut registries = Registries::serve();
     let project = if target.path.starts_with("/v2/") {
         let project = based::project(&registries);
         let paths = registries.site.paths();
@@ -143,6 +145,7 @@ fn faulty(target: &Target, fault: Fault, lock: &str) -> (Registries, Project, St
         project.write("lockfile.toml", lock);
         project
     };
+    newer(&mut registries);
     let is_layer = |path: &&String| path.contains("/blobs/") && contains(&registries.site.file(path), "honest");
     let path = match target.path {
         "/v2/tool/blobs/LAYER" => registries.site.paths().iter().find(is_layer).unwrap().clone(),
@@ -150,6 +153,12 @@ fn faulty(target: &Target, fault: Fault, lock: &str) -> (Registries, Project, St
     };
     fault.put(&registries, &path);
     (registries, project, path)
+}
+
+/// Publishes what the lock does not know yet, so that it must be looked into.
+fn newer(registries: &mut Registries) {
+    registries.npm("shout", "2.1.0", json!({ "dependencies": { "pad-left": "^1.0.0" } }));
+    registries.wheel(&WheelBuilder::new("sums", "3.2").requires("numbers>=1"));
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
@@ -183,7 +192,8 @@ fn complaints(target: &Target, fault: Fault, lock: &str) -> Vec<String> {
     complain(!fault.words().iter().all(|words| answer.stderr.contains(words)), "it is not said what happened");
     complain(project.snapshot() != before, "something was written");
     let asked = registries.site.take_asked().iter().filter(|asked| **asked == path).count();
-    complain(fault.asked().is_some_and(|wanted| wanted != asked), &format!("asked for {asked} times"));
+    let is_often = |wanted: usize| asked < wanted || asked > 2 * wanted;
+    complain(fault.asked().is_some_and(is_often), &format!("asked for {asked} times"));
     complain(!unverified(&store.join("blobs")).is_empty(), "the store has what it should not");
     complaints
 }
@@ -213,6 +223,8 @@ fn every_fault_ends_with_a_clear_error_and_nothing_written() {
         TARGETS.iter().flat_map(|target| FAULTS.iter().map(move |fault| (target, *fault))).collect();
     // A tarball may have 2 GiB before it is too large, which takes too long here.
     rows.retain(|(target, fault)| !(target.path.ends_with(".tgz") && *fault == Fault::Endless));
+    // What is not beside a wheel is read from within it.
+    rows.retain(|(target, fault)| !(target.path.ends_with(".metadata") && *fault == Fault::Status("404 Not Found")));
     let next = std::sync::atomic::AtomicUsize::new(0);
     let found = std::sync::Mutex::new(Vec::new());
     // Most of them wait: for a second try, or for a server that is slow.
@@ -233,6 +245,9 @@ fn every_fault_ends_with_a_clear_error_and_nothing_written() {
 #[test]
 fn what_passes_is_tried_again_until_it_is_there() {
     let lock = Project::locked(&Registries::serve()).read("lockfile.toml");
+    let mut right = Registries::serve();
+    newer(&mut right);
+    let moved = Project::locked(&right).read("lockfile.toml");
     for target in TARGETS.iter().filter(|target| !target.path.starts_with("/v2/")) {
         let (registries, project, path) = faulty(target, Fault::Status("503 Service Unavailable"), &lock);
         let site = &registries.site;
@@ -250,7 +265,8 @@ fn what_passes_is_tried_again_until_it_is_there() {
             });
             run(&project, target.command, &project.home().join("fresh"))
         });
-        assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{path}");
-        assert_eq!(project.read("lockfile.toml"), lock, "{path}");
+        assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{path}: {answer:?}");
+        let wanted = if target.command == ["update"] { &moved } else { &lock };
+        assert_eq!(project.read("lockfile.toml"), *wanted, "{path}");
     }
 }

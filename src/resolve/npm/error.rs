@@ -159,10 +159,12 @@ pub enum NpmError {
         source: Box<HttpError>,
     },
     /// A tarball is not what the registry says.
-    #[error("the tarball of `{}` is not the one that the registry vouches for", sanitize(package))]
+    #[error("the tarball of `{}` is not the one that `{source_name}` vouches for", sanitize(package))]
     Mismatch {
         /// `name@version`.
         package: String,
+        /// The source.
+        source_name: SourceName,
         /// The registry's hash.
         expected: String,
         /// The hash of what came.

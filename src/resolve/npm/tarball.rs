@@ -132,6 +132,7 @@ impl Tarball {
         if found != self.sha512 {
             return Err(NpmError::Mismatch {
                 package: self.package.clone(),
+                source_name: source.name.clone(),
                 expected: format!("sha512:{}", self.sha512),
                 found: format!("sha512:{found}"),
                 size: blob.size(),

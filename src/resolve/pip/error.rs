@@ -95,8 +95,10 @@ pub enum PipError {
         source: Box<HttpError>,
     },
     /// A file came with other bytes than the index promises.
-    #[error("`{}` arrived with bytes that the index does not promise", sanitize(file))]
+    #[error("`{}` arrived with bytes that `{source_name}` does not promise", sanitize(file))]
     WrongBytes {
+        /// The source.
+        source_name: SourceName,
         /// The file.
         file: String,
         /// The index's hash.

@@ -143,7 +143,8 @@ impl Asker<'_> {
         if found == promised {
             return Ok(Some(answer.body));
         }
-        Err(PipError::WrongBytes { file: format!("{}.metadata", self.wheel.filename), promised, found })
+        let (source_name, file) = (self.source.name.clone(), format!("{}.metadata", self.wheel.filename));
+        Err(PipError::WrongBytes { source_name, file, promised, found })
     }
 
     async fn by_windows(&self) -> Result<Result<Vec<u8>, String>, PipError> {
@@ -203,7 +204,8 @@ impl Asker<'_> {
         }
         match blob.commit(Some(&self.wheel.sha256)) {
             Err(StoreError::Unexpected { expected, found, .. }) => {
-                Err(PipError::WrongBytes { file: self.wheel.filename.clone(), promised: expected, found })
+                let (source_name, file) = (self.source.name.clone(), self.wheel.filename.clone());
+                Err(PipError::WrongBytes { source_name, file, promised: expected, found })
             }
             other => {
                 other?;
