@@ -137,7 +137,7 @@ fn versions_and_suites_can_be_asked_for() {
     for request in ["tool=20.*", "tool=20.1"] {
         assert!(names(&bench.resolve(&[request]).unwrap()).contains(&"tool 20.1".to_owned()), "{request}");
     }
-    for request in ["tool/test", "tool/testing", "tool:amd64"] {
+    for request in ["tool/test", "tool/testing", "tool:amd64", "tool:any", "tool:native"] {
         assert!(names(&bench.resolve(&[request]).unwrap()).contains(&"tool 21.0".to_owned()), "{request}");
     }
     assert!(names(&bench.resolve(&["tool", "tool=20.1"]).unwrap()).contains(&"tool 20.1".to_owned()));

@@ -262,7 +262,7 @@ async fn mirrors_are_asked_in_order() {
     let mirrors = format!("mirrors = [\"{}\", \"{}\"]", second.base, third.base);
     let desk = Desk::new(&source("npm", "npm", &first.base, &mirrors));
     desk.fetch(&[artifact("npm", "a", &body)], &[]).await.unwrap();
-    assert_eq!([first.seen().len(), second.seen().len(), third.seen().len()], [3, 1, 1]);
+    assert_eq!([first.seen().len(), second.seen().len(), third.seen().len()], [4, 1, 1]);
     // A place that could not answer may still have it: that is not the same as gone.
     let error = desk.fetch(&[artifact("npm", "b", &body)], &[]).await.unwrap_err();
     assert!(matches!(error, FetchError::Gone { .. }));

@@ -107,7 +107,7 @@ fn parse<'a>(request: &'a str, architecture: &str) -> Result<Requirement<'a>, So
     let name = name.trim();
     let name = match name.split_once(':') {
         None => name,
-        Some((plain, qualifier)) if qualifier == architecture || qualifier == "all" => plain,
+        Some((plain, qualifier)) if qualifier == architecture || matches!(qualifier, "all" | "any" | "native") => plain,
         Some(_) => return refuse("packages of a foreign architecture are not supported"),
     };
     if matches!(wanted, Wanted::Version("") | Wanted::Suite("")) {

@@ -70,11 +70,13 @@ struct Step {
     names: Vec<String>,
     /// What could be asked for to get further.
     ask: Option<String>,
+    /// Whether it holds only beside what was chosen before.
+    is_relative: bool,
 }
 
 impl Step {
     fn new(text: String, names: Vec<String>) -> Self {
-        Self { text, names, ask: None }
+        Self { text, names, ask: None, is_relative: false }
     }
 }
 
@@ -213,7 +215,9 @@ impl<'u, 'a> Solver<'u, 'a> {
         })
         .inspect_err(|failure| {
             self.undo(length);
-            if let Failure::Unmet(steps) = failure {
+            if let Failure::Unmet(steps) = failure
+                && !steps.iter().any(|step| step.is_relative)
+            {
                 self.discarded.insert(id, steps.clone());
             }
         })
@@ -290,7 +294,8 @@ impl<'u, 'a> Solver<'u, 'a> {
             return Failure::Refused(SolveError::Removal { package: other_name, because: name });
         }
         let text = format!("{name} conflicts with {other_name}, which was chosen before");
-        Failure::Unmet(vec![Step::new(text, vec![self.name(id), self.name(other)])])
+        let step = Step::new(text, vec![self.name(id), self.name(other)]);
+        Failure::Unmet(vec![Step { is_relative: true, ..step }])
     }
 
     /// Follows what a chosen version needs.
