@@ -227,7 +227,7 @@ fn nothing_is_written_over_what_is_there_or_from_what_cannot_be_read() {
         ("setup.cfg", "error: `setup.cfg` is no file that can be imported\n"),
         (
             "sub/package-lock.json",
-            "error: `sub/package-lock.json` cannot be read: its lockfileVersion is neither 2 nor 3",
+            "error: `sub/package-lock.json` cannot be read: its lockfileVersion is 1, which does not say what is asked for",
         ),
         ("sub/package.json", "error: `sub/package.json` cannot be read: "),
         ("missing.txt", "error: "),
@@ -248,7 +248,7 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
         "Dockerfile",
         "ARG TAG\nFROM node:20 AS build\nRUN npm run build\nFROM python:${TAG:-3.12}-slim\nARG EXTRA\nARG NAME=x\n\
          RUN apt-get update; apt-get install -y git $EXTRA\n\
-         RUN pip install -e . git+https://h.invalid/a --index-url https://user:secret@h.invalid/simple flask==2.*\n\
+         RUN pip install -e . git+https://h.invalid/a --index-url https://user:secret@h.invalid/simple --index-strategy unsafe flask==2.*\n\
          COPY --from=build /dist /dist\nADD https://h.invalid/x /x\nADD a.tar.gz /\n\
          RUN if true; then apt-get install -y vim; fi\nRUN <<EOF\nset -e\nid\nEOF\nSHELL [\"/bin/bash\", \"-c\"]\nRUN npm install -g prettier@3 yarn\n",
     );
@@ -261,6 +261,7 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
         (8, "-e ."),
         (8, "git+https://h.invalid/a"),
         (8, "--index-url https://…@h.invalid/simple"),
+        (8, "--index-strategy unsafe"),
         (9, "COPY --from=build /dist /dist"),
         (10, "ADD https://h.invalid/x /x"),
         (11, "ADD a.tar.gz /"),
@@ -276,6 +277,7 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
     }
     assert!(!answer.stdout.contains("secret"));
     let manifest = project.read("oclock.toml");
+    assert!(!manifest.contains("unsafe"), "{manifest}");
     for part in ["base = \"python:3.12-slim\"", "\"git\"", "recommends = true", "\"flask==2.*\"", "prettier", "yarn"] {
         assert!(manifest.contains(part), "{part}\n{manifest}");
     }
@@ -340,7 +342,8 @@ fn the_versions_of_uv_s_locks_stay() {
 
 #[test]
 fn the_versions_and_places_of_npm_s_locks_stay() {
-    for form in ["2", "3"] {
+    let mut found = Vec::new();
+    for form in ["3", "1"] {
         let project = Project::empty();
         let package = |express: &str, debug: &str, esbuild: &str| {
             let own = json!({ "express": express, "debug": debug, "esbuild": esbuild, "other": format!("npm:{}", "strip-ansi@6.0.0") });
@@ -355,15 +358,33 @@ fn the_versions_and_places_of_npm_s_locks_stay() {
         project.write("package.json", ranges.to_string());
         let answer = run_here(&project, &["init", "new", "--from", "package.json", "package-lock.json"]);
         assert_eq!(answer.code, 1, "{answer:?}");
-        assert_eq!(about(&answer, "! ").len(), 1, "esbuild's script alone: {answer:?}");
+        assert_eq!(about(&answer, "! ").len(), 1, "scripts alone: {answer:?}");
+        if form == "1" {
+            // The lock does not say that it is for another system.
+            let manifest = project.read("new/oclock.toml");
+            project.write("new/oclock.toml", manifest.replace("\"fsevents\" = \"2.3.2\"\n", ""));
+        }
         let update = run_here(&project, &["-C", "new", "--quiet", "update"]);
         assert_eq!(update.code, 0, "{update:?}");
         let lock: Value = serde_json::from_str(&project.read("package-lock.json")).unwrap();
         let ours = places(&project, "npm");
         for (place, version) in &ours {
-            let theirs = &lock["packages"][place.strip_prefix("/app/").unwrap()]["version"];
-            assert_eq!(theirs, version.as_str(), "{place}");
+            let folders = place.strip_prefix("/app/node_modules/").unwrap();
+            let theirs =
+                match form {
+                    "1" => folders.split("/node_modules/").fold(&lock, |above, folder| &above["dependencies"][folder])
+                        ["version"]
+                        .as_str(),
+                    _ => lock["packages"][format!("node_modules/{folders}")]["version"].as_str(),
+                };
+            let theirs = theirs.unwrap().rsplit('@').next();
+            assert_eq!(theirs, Some(version.as_str()), "{place}");
         }
+        if form == "1" {
+            assert_eq!(Some(&ours), found.first());
+            continue;
+        }
+        found.push(ours.clone());
         let needed = lock["packages"]
             .as_object()
             .unwrap()

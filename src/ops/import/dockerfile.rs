@@ -517,7 +517,9 @@ impl Walk<'_> {
                 }
             }
         }
-        let then = format!("looked for below context/: put {} there", sources.join(" "));
+        let shown = sources.join(" ").replace("./", "");
+        let shown = if ["", "."].contains(&shown.as_str()) { "the project's files" } else { &shown };
+        let then = format!("looked for below context/: put {shown} there");
         self.note(offset, ImportFate::Changed, body, then);
         if !is_changed {
             return self.keep(body);

@@ -1,4 +1,4 @@
-//! package.json and package-lock.json (versions 2 and 3).
+//! package.json and package-lock.json (versions 1 to 3).
 
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ pub(super) fn import_package(input: &Input, collected: &mut Collected) -> Result
     ];
     for (key, then) in left {
         if package.contains_key(key) {
-            collected.note((&input.name, input.line_of(&format!("\"{key}\""))), ImportFate::Left, key, then);
+            collected.note((&input.name, line_of(input, key)), ImportFate::Left, key, then);
         }
     }
     let scripts = package.get("scripts").and_then(Value::as_object);
@@ -52,7 +52,7 @@ fn import_wishes(input: &Input, package: &Map<String, Value>, collected: &mut Co
         let Some(wishes) = package.get(key).and_then(Value::as_object).filter(|wishes| !wishes.is_empty()) else {
             continue;
         };
-        let at = input.line_of(&format!("\"{key}\""));
+        let at = line_of(input, key);
         if key == "devDependencies" && !dev {
             let names: Vec<&str> = wishes.keys().map(String::as_str).collect();
             let then = "what is for development is left out of an image";
@@ -89,12 +89,20 @@ fn import_wishes(input: &Input, package: &Map<String, Value>, collected: &mut Co
 /// Takes the versions and places of a package-lock.json; and what it asks for, where no package.json says it.
 pub(super) fn import_lock(input: &Input, is_asked: bool, collected: &mut Collected) -> Result<(), ImportError> {
     let lock: Value = serde_json::from_str(&input.text).map_err(|error| input.bad(error))?;
+    let old = flattened(&lock);
     let version = lock.get("lockfileVersion").and_then(Value::as_u64);
-    if !matches!(version, Some(2 | 3)) {
-        let why = "its lockfileVersion is neither 2 nor 3: `npm install --package-lock-only` writes a new one with the same versions";
-        return Err(input.bad(why));
-    }
-    let packages = lock.get("packages").and_then(Value::as_object).ok_or_else(|| input.bad("it has no `packages`"))?;
+    let packages = match version {
+        Some(2 | 3) => {
+            lock.get("packages").and_then(Value::as_object).ok_or_else(|| input.bad("it has no `packages`"))?
+        }
+        Some(1) if is_asked => &old,
+        Some(1) => {
+            return Err(
+                input.bad("its lockfileVersion is 1, which does not say what is asked for: name package.json too")
+            );
+        }
+        _ => return Err(input.bad("its lockfileVersion is none of 1, 2 and 3")),
+    };
     if let Some(root) = packages.get("").and_then(Value::as_object).filter(|_| !is_asked) {
         if let Some(name) = root.get("name").and_then(Value::as_str) {
             collected.name.get_or_insert_with(|| name.to_owned());
@@ -102,19 +110,23 @@ pub(super) fn import_lock(input: &Input, is_asked: bool, collected: &mut Collect
         import_wishes(input, root, collected);
     }
     let ProjectUse { directory, dev } = ProjectUse::of(collected);
+    if version == Some(1) {
+        let then = "it says neither which packages bring install scripts nor which do not run on Linux: approve the former in `[npm] scripts`, take out the latter";
+        collected.note((&input.name, input.line_of("lockfileVersion")), ImportFate::Left, "lockfileVersion 1", then);
+    }
     leave_out_foreign(input, packages, &directory, collected);
     let mut scripts = Vec::new();
     for (key, entry) in packages.iter().filter(|(key, _)| !key.is_empty()) {
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         let is = |name: &str| entry.get(name).and_then(Value::as_bool) == Some(true);
-        let at = (input.name.as_str(), input.line_of(&format!("\"{key}\"")));
+        let at = || (input.name.as_str(), line_of(input, key));
         if is("inBundle") || is("extraneous") || (is("dev") && !dev) {
             continue;
         }
         let (Some(folder), Some(version), false) = (key.rsplit("node_modules/").next(), text("version"), is("link"))
         else {
             collected.note(
-                at,
+                at(),
                 ImportFate::Left,
                 key,
                 "it is a folder of the project: put it into context/ and COPY it",
@@ -126,11 +138,11 @@ pub(super) fn import_lock(input: &Input, is_asked: bool, collected: &mut Collect
             key.starts_with("node_modules/") && text("resolved").is_none_or(|from| from.starts_with("http"));
         if !is_registered {
             let then = "only releases of a registry are locked: publish it, or put its files into context/";
-            collected.note(at, ImportFate::Left, &format!("{name} {version}"), then);
+            collected.note(at(), ImportFate::Left, &format!("{name} {version}"), then);
             continue;
         }
         if is("hasInstallScript") {
-            scripts.push((at.1, name.to_owned()));
+            scripts.push((at().1, name.to_owned()));
         }
         let (place, integrity) = (format!("{directory}/{key}"), text("integrity").map(str::to_owned));
         collected.imported.add_npm(ImportedNpm {
@@ -147,6 +159,39 @@ pub(super) fn import_lock(input: &Input, is_asked: bool, collected: &mut Collect
     Ok(())
 }
 
+/// The line of a place; in a lock of version 1 that of its name.
+fn line_of(input: &Input, key: &str) -> usize {
+    let name = key.rsplit("node_modules/").next().unwrap_or(key);
+    let found = [key, name].into_iter().find_map(|text| input.text.find(&format!("\"{text}\"")));
+    found.map_or(1, |offset| input.line_at(offset))
+}
+
+/// The packages of a lock of version 1, by their places as later versions have them.
+fn flattened(lock: &Value) -> Map<String, Value> {
+    let mut packages = Map::new();
+    let mut open = vec![(String::new(), lock)];
+    while let Some((above, package)) = open.pop() {
+        for (name, inner) in package.get("dependencies").and_then(Value::as_object).into_iter().flatten() {
+            let place = format!("{above}node_modules/{name}");
+            let mut entry = inner.as_object().cloned().unwrap_or_default();
+            entry.remove("dependencies");
+            if let Some(bundled) = entry.remove("bundled") {
+                entry.insert("inBundle".to_owned(), bundled);
+            }
+            let version = entry.get("version").and_then(Value::as_str).unwrap_or_default().to_owned();
+            if let Some((real, version)) = version.strip_prefix("npm:").and_then(|alias| alias.rsplit_once('@')) {
+                entry.insert("name".to_owned(), real.into());
+                entry.insert("version".to_owned(), version.into());
+            } else if version.contains([':', '/']) {
+                entry.insert("resolved".to_owned(), version.into());
+            }
+            packages.insert(place.clone(), Value::Object(entry));
+            open.push((format!("{place}/"), inner));
+        }
+    }
+    packages
+}
+
 /// Takes out what is optional and does not run on Linux: the manifest's own packages must all run.
 fn leave_out_foreign(input: &Input, packages: &Map<String, Value>, directory: &str, collected: &mut Collected) {
     let Some(asked) = collected.projects.get_mut(directory) else { return };
@@ -157,7 +202,7 @@ fn leave_out_foreign(input: &Input, packages: &Map<String, Value>, directory: &s
             continue;
         };
         if asked.remove(name).is_some() {
-            foreign.push((name, input.line_of(&format!("\"{key}\""))));
+            foreign.push((name, line_of(input, key)));
         }
     }
     for (name, line) in foreign {
@@ -176,6 +221,24 @@ fn runs_on_linux(entry: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_locks_have_places_too() {
+        let lock = serde_json::json!({ "lockfileVersion": 1, "dependencies": {
+            "a": { "version": "1.0.0", "requires": { "b": "^1" }, "dependencies": { "b": { "version": "1.1.0", "bundled": true } } },
+            "b": { "version": "npm:c@2.0.0" },
+            "d": { "version": "git+ssh://h.invalid/d.git#1" },
+        } });
+        let packages = flattened(&lock);
+        let keys: Vec<&String> = packages.keys().collect();
+        assert_eq!(keys, ["node_modules/a", "node_modules/b", "node_modules/d", "node_modules/a/node_modules/b"]);
+        assert_eq!(packages["node_modules/a/node_modules/b"]["inBundle"], true);
+        assert_eq!(
+            (&packages["node_modules/b"]["name"], &packages["node_modules/b"]["version"]),
+            (&"c".into(), &"2.0.0".into())
+        );
+        assert_eq!(packages["node_modules/d"]["resolved"], "git+ssh://h.invalid/d.git#1");
+    }
 
     #[test]
     fn systems_are_named_or_excluded() {

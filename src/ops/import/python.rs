@@ -107,7 +107,7 @@ pub(super) fn import_uv(input: &Input, is_asked: bool, collected: &mut Collected
     for package in tables(lock.get("package")) {
         let text = |key: &str| package.get(key).and_then(Value::as_str);
         let name = text("name").unwrap_or_default();
-        let at = (input.name.as_str(), input.line_of(&format!("name = \"{name}\"")));
+        let at = || (input.name.as_str(), input.line_of(&format!("name = \"{name}\"")));
         if source(package, "virtual") == Some(".") || source(package, "editable") == Some(".") {
             collected.name.get_or_insert_with(|| name.to_owned());
             if !is_asked {
@@ -115,17 +115,17 @@ pub(super) fn import_uv(input: &Input, is_asked: bool, collected: &mut Collected
             }
             if source(package, "editable").is_some() {
                 let then = "your own code is no package here: put it into context/ and COPY it";
-                collected.note(at, ImportFate::Left, name, then);
+                collected.note(at(), ImportFate::Left, name, then);
             }
             continue;
         }
         let (Some(registry), Some(version)) = (source(package, "registry"), text("version")) else {
-            collected.note(at, ImportFate::Left, name, NOT_AN_INDEX);
+            collected.note(at(), ImportFate::Left, name, NOT_AN_INDEX);
             continue;
         };
         if Some(&registry) != usual {
             let then = "it comes from another index than most: bind it with `[sources.NAME]` and its `packages`";
-            collected.note(at, ImportFate::Left, name, then);
+            collected.note(at(), ImportFate::Left, name, then);
         }
         let files = tables(package.get("wheels")).chain(package.get("sdist").and_then(Value::as_table));
         let hashes = files.filter_map(|file| file.get("hash")?.as_str()).map(str::to_owned).collect();
@@ -180,10 +180,10 @@ pub(super) fn import_pylock(input: &Input, is_asked: bool, collected: &mut Colle
     for package in tables(lock.get("packages")) {
         let text = |key: &str| package.get(key).and_then(Value::as_str);
         let name = text("name").unwrap_or_default();
-        let at = (input.name.as_str(), input.line_of(&format!("name = \"{name}\"")));
+        let at = || (input.name.as_str(), input.line_of(&format!("name = \"{name}\"")));
         let is_elsewhere = ["vcs", "directory", "archive"].iter().any(|kind| package.contains_key(*kind));
         let (Some(version), false) = (text("version"), is_elsewhere) else {
-            collected.note(at, ImportFate::Left, name, NOT_AN_INDEX);
+            collected.note(at(), ImportFate::Left, name, NOT_AN_INDEX);
             continue;
         };
         let files = tables(package.get("wheels")).chain(package.get("sdist").and_then(Value::as_table));
@@ -193,7 +193,7 @@ pub(super) fn import_pylock(input: &Input, is_asked: bool, collected: &mut Colle
         collected.imported.add_pip(ImportedPip { name: name.to_owned(), version: version.to_owned(), hashes });
         if !is_asked {
             let marker = text("marker").map(|marker| format!(" ; {marker}")).unwrap_or_default();
-            ask(&format!("{name}=={version}{marker}"), at, collected);
+            ask(&format!("{name}=={version}{marker}"), at(), collected);
         }
     }
     Ok(())

@@ -57,8 +57,95 @@ const OTHER_TOOLS: &[&str] = &[
     "uvx",
     "easy_install",
 ];
-const FETCHERS: &[&str] =
-    &["curl", "wget", "add-apt-repository", "apt-key", "aria2c", "rsync", "scp", "ssh", "gh", "aws"];
+const FETCHERS: &[&str] = &[
+    "curl",
+    "wget",
+    "add-apt-repository",
+    "apt-add-repository",
+    "apt-key",
+    "aria2c",
+    "rsync",
+    "scp",
+    "ssh",
+    "gh",
+    "aws",
+];
+
+/// Options of npm that take no value and make no difference here.
+const NPM_SWITCHES: &[&str] = &[
+    "-g",
+    "--global",
+    "--location=global",
+    "--no-audit",
+    "--no-fund",
+    "--silent",
+    "-s",
+    "--quiet",
+    "-q",
+    "--verbose",
+    "--no-progress",
+    "--no-update-notifier",
+    "--prefer-offline",
+    "--loglevel=error",
+    "--no-save",
+    "--save",
+    "-S",
+    "--save-exact",
+    "-E",
+    "--force",
+    "-f",
+    "--unsafe-perm",
+    "--allow-root",
+    "--no-package-lock",
+    "--ignore-scripts",
+    "--no-color",
+    "--save-prod",
+    "-P",
+    "--yes",
+    "-y",
+];
+/// Options of npm that take no value and make one.
+const NPM_ODD_SWITCHES: &[&str] =
+    &["--legacy-peer-deps", "--strict-peer-deps", "--no-optional", "--no-bin-links", "--save-dev", "-D"];
+/// Options of pip and uv that take no value and make no difference here.
+const PIP_SWITCHES: &[&str] = &[
+    "-U",
+    "--upgrade",
+    "--no-cache-dir",
+    "--no-cache",
+    "--user",
+    "-q",
+    "-qq",
+    "--quiet",
+    "-v",
+    "--verbose",
+    "--force-reinstall",
+    "--ignore-installed",
+    "-I",
+    "--break-system-packages",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--no-warn-script-location",
+    "--prefer-binary",
+    "--require-hashes",
+    "--no-compile",
+    "--compile",
+    "--compile-bytecode",
+    "--system",
+    "--no-color",
+    "--isolated",
+    "--no-python-version-warning",
+    "--no-progress",
+    "--use-pep517",
+    "--no-build-isolation",
+    "--require-virtualenv",
+    "-y",
+    "-Uq",
+    "-qU",
+    "--no-python-downloads",
+    "--no-config",
+    "-n",
+];
 
 /// Judges a plain command.
 pub(super) fn judge(words: &[String], place: &Place<'_>, collected: &mut Collected) -> Verdict {
@@ -131,7 +218,7 @@ fn apt(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
         match word {
             "--no-install-recommends" => recommends = false,
             "-t" | "--target-release" | "--default-release" => suite = words.next().map(str::to_owned),
-            "-o" | "-c" => odd.extend([Some(word), words.next()].into_iter().flatten()),
+            "-o" | "--option" | "-c" | "--config-file" => odd.extend([Some(word), words.next()].into_iter().flatten()),
             _ if word.starts_with("--target-release=") => {
                 suite = word.split_once('=').map(|(_, suite)| suite.to_owned())
             }
@@ -203,7 +290,7 @@ fn npm(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
     let mut bare = Vec::new();
     let mut odd = Vec::new();
     let mut omit_dev = collected.production;
-    let mut iterator = words.iter().copied();
+    let mut iterator = words.iter().copied().peekable();
     while let Some(word) = iterator.next() {
         match word {
             "--omit=dev" | "--production" | "--only=production" | "--only=prod" | "--production=true" => {
@@ -213,15 +300,12 @@ fn npm(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
                 omit_dev |= iterator.next().is_some_and(|kind| ["dev", "production", "prod"].contains(&kind))
             }
             "--registry" | "--prefix" | "--cache" => odd.extend([Some(word), iterator.next()].into_iter().flatten()),
-            "-g" | "--global" | "--location=global" | "--no-audit" | "--no-fund" | "--silent" | "-s" | "--quiet" => {}
-            "--no-progress"
-            | "--no-update-notifier"
-            | "--prefer-offline"
-            | "--loglevel=error"
-            | "--no-save"
-            | "--save" => {}
-            "-S" | "--save-exact" | "-E" | "--force" | "-f" | "--unsafe-perm" | "--no-optional=false" => {}
-            "--ignore-scripts" => {}
+            _ if NPM_SWITCHES.contains(&word) => {}
+            // What follows an option that is not known may be its value; it is never taken for a package.
+            _ if word.starts_with("--") && !word.contains('=') && !NPM_ODD_SWITCHES.contains(&word) => {
+                odd.push(word);
+                odd.extend(iterator.next_if(|value| !value.starts_with('-') && !bare.is_empty()));
+            }
             _ if word.starts_with('-') => odd.push(word),
             _ => bare.push(word),
         }
@@ -303,7 +387,7 @@ fn pip(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
         _ => return Verdict::Keep,
     }
     let mut taken = Vec::new();
-    let mut words = rest.into_iter();
+    let mut words = rest.into_iter().peekable();
     while let Some(word) = words.next() {
         let (option, value) =
             word.split_once('=').filter(|_| word.starts_with("--")).map_or((word, None), |(o, v)| (o, Some(v)));
@@ -345,7 +429,14 @@ fn pip(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
                 let then = "write a pre-release into the requirement, such as `name>=2.0rc1`";
                 collected.note(place.at, ImportFate::Left, option, then);
             }
-            _ if word.starts_with('-') => {}
+            _ if PIP_SWITCHES.contains(&option) => {}
+            _ if word.starts_with('-') => {
+                // What follows an option that is not known may be its value; it is never taken for a package.
+                let follows =
+                    words.next_if(|value| !value.starts_with('-') && word.starts_with("--") && !word.contains('='));
+                let what = format!("{word} {}", follows.unwrap_or_default());
+                collected.note(place.at, ImportFate::Left, &what, "this option has no counterpart in `[pip]`");
+            }
             _ => pip_package(word, place, collected, &mut taken),
         }
     }
