@@ -28,7 +28,7 @@ tamper: ## Lockfiles and stores changed with bad intent and at random, beside np
 	tools/tamper-peers
 
 parity: ## The resolvers beside the newest npm, uv and apt on all of tests/parity/*.txt; what differs must be explained there
-	OCLOCK_PARITY=all cargo test --locked --no-fail-fast --test parity_apt --test parity_npm --test parity_pip -- --nocapture
+	OCLOCK_PARITY=all cargo test --release --locked --no-fail-fast --test parity_apt --test parity_npm --test parity_pip -- --nocapture
 
 bench: ## Peers side by side in one run, as ratios
 	tools/ensure-engines all

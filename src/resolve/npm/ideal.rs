@@ -17,6 +17,10 @@ use super::tree::{EdgeId, NodeId, Strategy, Tree};
 use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmOverride;
 
+/// How often nodes are looked at before it is said that there is no end: of some contradictions npm finds none. The largest trees
+/// known take some thousands.
+const MOST_STEPS: u32 = 50_000;
+
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
     /// Project or global.
@@ -52,7 +56,12 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
         failed: BTreeSet::new(),
     };
     planner.queue_kept();
-    while let Some(node) = planner.next() {
+    for steps in 0.. {
+        let Some(node) = planner.next() else { break };
+        if steps == MOST_STEPS {
+            let package = planner.tree.describe(node);
+            return Err(NpmError::Unsupported { package, what: "is placed and taken out again without an end" });
+        }
         planner.step(node).await?;
     }
     if request.keep.is_some() {
