@@ -17,9 +17,8 @@ use super::tree::{EdgeId, NodeId, Strategy, Tree};
 use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmOverride;
 
-/// How often nodes are looked at before it is said that there is no end: of some contradictions npm finds none. The largest trees
-/// known take some thousands.
-const MOST_STEPS: u32 = 50_000;
+/// How often one place is looked at before it is said that there is no end: of some contradictions of peers npm finds none.
+const MOST_LOOKS: u32 = 300;
 
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
@@ -54,11 +53,13 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
         seen: BTreeSet::new(),
         virtual_roots: BTreeMap::new(),
         failed: BTreeSet::new(),
+        looks: BTreeMap::new(),
     };
     planner.queue_kept();
-    for steps in 0.. {
-        let Some(node) = planner.next() else { break };
-        if steps == MOST_STEPS {
+    while let Some(node) = planner.next() {
+        let looks = planner.looks.entry(planner.tree.location(node)).or_default();
+        *looks += 1;
+        if *looks > MOST_LOOKS {
             let package = planner.tree.describe(node);
             return Err(NpmError::Unsupported { package, what: "is placed and taken out again without an end" });
         }
@@ -95,6 +96,7 @@ struct Planner<'a> {
     seen: BTreeSet<NodeId>,
     virtual_roots: BTreeMap<NodeId, NodeId>,
     failed: BTreeSet<NodeId>,
+    looks: BTreeMap<String, u32>,
 }
 
 impl Planner<'_> {
