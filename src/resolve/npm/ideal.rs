@@ -18,7 +18,7 @@ use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmOverride;
 
 /// How often one place is looked at before it is said that there is no end: of some contradictions of peers npm finds none.
-const MOST_LOOKS: u32 = 300;
+const MOST_LOOKS: u32 = 1000;
 
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
