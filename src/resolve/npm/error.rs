@@ -105,6 +105,16 @@ pub enum NpmError {
         /// Who asks for it.
         chain: Vec<String>,
     },
+    /// A dependency that finds nothing that answers it where it would be looked for.
+    #[error("there is no tree in which `{}` finds what it depends on", sanitize(package))]
+    Unmet {
+        /// `name@version` that depends.
+        package: String,
+        /// On what.
+        wanted: String,
+        /// Who asks for it.
+        chain: Vec<String>,
+    },
     /// The manifest asks for one thing of a package and overrides it with another (npm's EOVERRIDE).
     #[error("`[npm.overrides]` contradicts what is asked of `{}` itself", sanitize(name))]
     OverrideConflict {
@@ -255,6 +265,9 @@ impl Explain for NpmError {
                 let late = late.iter().map(|late| format!("too late  {}", sanitize(late)));
                 let known = known.iter().map(|version| sanitize(version)).collect::<Vec<_>>().join(", ");
                 [chain(links), vec![format!("   known  {known}")], late.collect()].concat()
+            }
+            Self::Unmet { wanted, chain: links, .. } => {
+                [chain(links), vec![format!("  wanted  {}", sanitize(wanted))]].concat()
             }
             Self::PeerConflict { wanted, present, chain: links, .. } => {
                 let present = present.iter().map(|present| format!(" present  {}", sanitize(present)));

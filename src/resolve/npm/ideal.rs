@@ -13,7 +13,7 @@ use super::packument::{EdgeKind, Manifest, Wish};
 use super::place::{Force, Placed, place};
 use super::registry::{Absence, Registry};
 use super::sets::{can_replace, flags, optional_set};
-use super::tree::{EdgeId, NodeId, Strategy, Tree};
+use super::tree::{Edge, EdgeId, NodeId, Strategy, Tree};
 use crate::lock::{Keep, NpmPin};
 use crate::manifest::NpmOverride;
 
@@ -73,7 +73,26 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
     }
     planner.prune_unavailable()?;
     planner.prune_unfit()?;
+    check_whole(&planner.tree)?;
     Ok(planner.tree)
+}
+
+/// Whatever led there: a tree in which a dependency finds nothing, or something else, is no tree.
+fn check_whole(tree: &Tree) -> Result<(), NpmError> {
+    let is_unmet = |edge: &EdgeId| {
+        let Edge { from, wish, to, .. } = &tree[*edge];
+        let is_met = to.is_some_and(|to| !tree[to].inert && tree[to].absence.is_none()) && tree.is_valid(*edge);
+        wish.kind == EdgeKind::Prod && !is_met && !tree[*from].manifest.bundled.contains(&*wish.name)
+    };
+    let installed = tree.installed().into_iter().filter(|node| !tree[*node].inert && !tree.is_bundled(*node));
+    match [Tree::ROOT].into_iter().chain(installed).flat_map(|node| tree.edges_out(node)).find(is_unmet) {
+        None => Ok(()),
+        Some(edge) => Err(NpmError::Unmet {
+            package: tree.describe(tree[edge].from),
+            wanted: format!("{}@{}", tree[edge].wish.name, tree.spec(edge)),
+            chain: tree.chain(tree[edge].from),
+        }),
+    }
 }
 
 /// The manifest must not ask for one thing and override it with another (npm's EOVERRIDE).
