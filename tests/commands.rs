@@ -13,7 +13,7 @@ use support::project::{Answer, Project};
 use support::registries::Registries;
 
 /// The digest of the greeter's build context: the same on every machine, so that any change of it is seen here.
-const CONTEXT: &str = "sha256:00b4dbc626e5d8531991e54ae00ab4a00b9cb8ced89918a367c673f791be441d\n";
+const CONTEXT: &str = "sha256:fd57423a9464dff6faccad64cc6c6113d62e8650d8e30ecbcc038c36d383b0eb\n";
 
 fn yes(stdout: &str) -> Answer {
     Answer { code: 0, stdout: stdout.into(), stderr: String::new() }

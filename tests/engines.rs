@@ -16,7 +16,7 @@ use oclock::base::environment::Environment;
 use oclock::base::explain::Explain;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
-use oclock::engine::{BuildRequest, Engine, EngineChoice, find};
+use oclock::engine::{BuildRequest, Engine, EngineChoice, Known, find};
 use oclock::image::{
     Difference, EncodedManifest, Encoding, ManifestFormat, Origin, SealRequest, SealedImage, compare, config_of,
     manifest_digest, manifest_of, seal, write_directory, write_docker_archive, write_oci,
@@ -134,8 +134,13 @@ impl Stage {
     fn build(&self, engine: &dyn Engine) -> SealedImage {
         let scratch = tempfile::tempdir_in(self.directory.path()).unwrap();
         let context = self.context();
-        let request =
-            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
+        let request = BuildRequest {
+            context: &context,
+            scratch: scratch.path(),
+            limit: Duration::from_secs(120),
+            memory: None,
+            known: Known::default(),
+        };
         let mut talk = Vec::new();
         let root = engine
             .build(&request, &mut |line| talk.push(line.to_owned()))
@@ -373,8 +378,13 @@ fn a_failing_step_is_named_and_leaves_nothing() {
         let before = (choice == EngineChoice::DockerClassic).then(docker_state);
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request =
-            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(120), memory: None };
+        let request = BuildRequest {
+            context: &context,
+            scratch: scratch.path(),
+            limit: Duration::from_secs(120),
+            memory: None,
+            known: Known::default(),
+        };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let evidence = error.evidence().join("\n");
         assert!(evidence.contains("told the reason"), "{choice:?}: {error}\n{evidence}");
@@ -404,8 +414,13 @@ fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
         fs::write(stage.context().join("Containerfile"), text).unwrap();
         let scratch = tempfile::tempdir_in(stage.directory.path()).unwrap();
         let context = stage.context();
-        let request =
-            BuildRequest { context: &context, scratch: scratch.path(), limit: Duration::from_secs(5), memory: None };
+        let request = BuildRequest {
+            context: &context,
+            scratch: scratch.path(),
+            limit: Duration::from_secs(5),
+            memory: None,
+            known: Known::default(),
+        };
         let error = engine(choice).build(&request, &mut |_| {}).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let evidence = error.evidence().join("\n");

@@ -11,7 +11,7 @@ use oclock::base::environment::Environment;
 use oclock::base::explain::{Explain, Kind};
 use oclock::base::process::end_all;
 use oclock::base::tar::{TarMeta, TarWriter};
-use oclock::engine::{BuildRequest, EngineChoice, find};
+use oclock::engine::{BuildRequest, EngineChoice, Known, find};
 
 const CHOICES: [EngineChoice; 5] = [
     EngineChoice::Native,
@@ -67,7 +67,13 @@ fn build(choice: EngineChoice, directory: &Path, sleep: &str) -> Kind {
     fs::write(context.join("Containerfile"), text).unwrap();
     let environment = Environment::from_variables(std::env::vars_os()).with_program(env!("CARGO_BIN_EXE_oclock"));
     let engine = find(choice, &environment).unwrap_or_else(|error| panic!("{error}: {:?}", error.evidence()));
-    let request = BuildRequest { context: &context, scratch: &scratch, limit: Duration::from_secs(300), memory: None };
+    let request = BuildRequest {
+        context: &context,
+        scratch: &scratch,
+        limit: Duration::from_secs(300),
+        memory: None,
+        known: Known::default(),
+    };
     engine.build(&request, &mut |_| {}).unwrap_err().kind()
 }
 

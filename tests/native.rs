@@ -21,7 +21,7 @@ use oclock::base::environment::Environment;
 use oclock::base::explain::Explain;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
-use oclock::engine::{BuildRequest, Engine, EngineChoice, EngineError, find};
+use oclock::engine::{BuildRequest, Engine, EngineChoice, EngineError, Known, find};
 use oclock::image::{Encoding, SealRequest, SealedImage, config_of, seal};
 use oclock::model::Platform;
 use oclock::store::Store;
@@ -104,7 +104,13 @@ impl Bench {
         self.write("context/Containerfile", &text);
         let _alone = alone();
         let (context, scratch) = (self.path("context"), self.path("scratch"));
-        let request = BuildRequest { context: &context, scratch: &scratch, limit: may.take, memory: may.have };
+        let request = BuildRequest {
+            context: &context,
+            scratch: &scratch,
+            limit: may.take,
+            memory: may.have,
+            known: Known::default(),
+        };
         let mut said = Vec::new();
         let result = engine().build(&request, &mut |line| said.push(line.to_owned())).map(|root| {
             let store = Store::open(self.path("store")).unwrap();

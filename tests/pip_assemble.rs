@@ -128,7 +128,7 @@ fn everything_stands_where_pip_puts_it() {
     assert_eq!(at(&format!("{SITE}/Pkg_one-1.0.dist-info/INSTALLER")), Some((0o644, "oclock\n")));
     assert_eq!(at(&format!("{SITE}/Pkg_one-1.0.dist-info/REQUESTED")), Some((0o644, "")));
     assert_eq!(tree.roots, ["/opt/venv"]);
-    assert_eq!(tree.compile[0], "/opt/venv/bin/python");
+    assert_eq!(tree.compile[0], "/usr/bin/python3");
     assert_eq!(tree.compile.last().unwrap(), &format!("/{SITE}"));
     check_record(&found);
 }

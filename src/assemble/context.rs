@@ -55,6 +55,28 @@ pub struct Context {
     pub pip_roots: Vec<String>,
     /// Paths in the image that the project's files fill.
     pub file_roots: Vec<String>,
+    /// How byte code is made, where there is a Python environment.
+    pub byte_code: Option<ByteCode>,
+}
+
+/// The step that makes byte code: for each directory of packages what it makes is a function of that directory alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByteCode {
+    /// The command line, as it stands behind RUN.
+    pub line: String,
+    /// The packages' directory, absolute.
+    pub directory: String,
+    /// How the paths begin that are enough to run it.
+    pub sees: Vec<String>,
+}
+
+/// When blobs of the store are hashed that go into a staged context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashed {
+    /// Before they are staged.
+    First,
+    /// By the reader, which holds what it reads against their digests.
+    ByReader,
 }
 
 #[derive(Clone, Debug)]
@@ -91,8 +113,15 @@ pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> 
     }
     entries.insert(RESERVED.to_owned(), Entry::Directory);
     entries.insert(format!("{RESERVED}/steps"), Entry::Directory);
+    let byte_code = pip.as_ref().and_then(|part| byte_code(request, part));
     let roots = |part: Option<Part>| part.map(|part| part.roots).unwrap_or_default();
-    Ok(Context { entries, npm_roots: roots(npm), pip_roots: roots(pip), file_roots: request.project.roots.clone() })
+    Ok(Context {
+        entries,
+        npm_roots: roots(npm),
+        pip_roots: roots(pip),
+        file_roots: request.project.roots.clone(),
+        byte_code,
+    })
 }
 
 impl Context {
@@ -103,6 +132,19 @@ impl Context {
             Entry::Directory | Entry::Text { .. } | Entry::Host { .. } | Entry::Link(_) => None,
         };
         self.entries.iter().filter_map(tar).collect()
+    }
+
+    /// The sha256 of every file, by its path in the context.
+    pub fn digests(&self) -> BTreeMap<String, Sha256> {
+        let digest = |(path, entry): (&String, &Entry)| {
+            let digest = match entry {
+                Entry::Text { bytes, .. } => Sha256::of(bytes),
+                Entry::Blob { digest } | Entry::Host { digest, .. } => *digest,
+                Entry::Directory | Entry::Link(_) => return None,
+            };
+            Some((path.clone(), digest))
+        };
+        self.entries.iter().filter_map(digest).collect()
     }
 
     /// One digest over every path, kind, mode and content; independent of machine, umask, times and directory order.
@@ -125,11 +167,19 @@ impl Context {
         hasher.finish()
     }
 
-    /// Writes the context into a new directory. Every blob is hashed on its way.
+    /// Hashes every blob of the store that the context has.
+    ///
+    /// # Errors
+    /// When one is missing or damaged.
+    pub fn verify_blobs(&self, store: &Store) -> Result<(), AssembleError> {
+        self.package_tars().iter().try_for_each(|digest| Ok(store.open_blob(digest).map(drop)?))
+    }
+
+    /// Writes the context into a new directory. A blob of the store is hashed by whoever reads it, or before, as `hashed` says.
     ///
     /// # Errors
     /// When the directory cannot be written, a blob is damaged, or a file of the project changed meanwhile.
-    pub fn stage(&self, directory: &Path, store: &Store) -> Result<(), AssembleError> {
+    pub fn stage(&self, directory: &Path, store: &Store, hashed: Hashed) -> Result<(), AssembleError> {
         ensure_directory(directory)?;
         set_mode(directory, 0o755)?;
         for (path, entry) in &self.entries {
@@ -143,7 +193,7 @@ impl Context {
                     fs::write(&target, bytes).map_err(FsError::new("write", &target))?;
                     set_mode(&target, *mode)?;
                 }
-                Entry::Blob { digest } => stage_blob(digest, &target, store)?,
+                Entry::Blob { digest } => stage_blob(digest, &target, store, hashed)?,
                 Entry::Host { location, mode, digest } => stage_file(location, *mode, digest, &target)?,
                 Entry::Link(to) => symlink(to, &target).map_err(FsError::new("link", &target))?,
             }
@@ -153,9 +203,11 @@ impl Context {
 }
 
 /// Copies by reflink or in the kernel where the file system can; the copy is hashed, not the original.
-fn stage_blob(digest: &Sha256, target: &Path, store: &Store) -> Result<(), AssembleError> {
+fn stage_blob(digest: &Sha256, target: &Path, store: &Store, hashed: Hashed) -> Result<(), AssembleError> {
     let path = store.blob_path(digest);
-    store.open_blob(digest)?;
+    if hashed == Hashed::First {
+        store.open_blob(digest)?;
+    }
     if fs::hard_link(&path, target).is_err() {
         fs::copy(&path, target).map_err(FsError::new("copy", &path))?;
         set_mode(target, 0o644)?;
@@ -314,6 +366,43 @@ fn python(request: &ContextRequest<'_>) -> Result<Python, AssembleError> {
         return version.map(|version| Python { version, executable: LOCAL_PYTHON }).ok_or(AssembleError::NoPython);
     }
     said.or(installed).map(|version| Python { version, executable: DEBIAN_PYTHON }).ok_or(AssembleError::NoPython)
+}
+
+/// The line that `pip.install` has for it.
+const COMPILE_LINE: &str = "sh /.oclock/compile";
+/// What the shell and the interpreter of a Debian root are made of, and an interpreter below `/usr/local`.
+const INTERPRETER: &[&str] = &[
+    "/.oclock/clean",
+    "/.oclock/compile",
+    "/.oclock/env",
+    "/.oclock/step",
+    "/bin",
+    "/etc/ld.so.cache",
+    "/lib",
+    "/usr/bin/dash",
+    "/usr/bin/env",
+    "/usr/bin/python3",
+    "/usr/bin/setsid",
+    "/usr/bin/sh",
+    "/usr/lib64",
+    "/usr/local/bin/python3",
+    "/usr/local/lib/libpython3",
+    "/usr/local/lib/python3.",
+    "/usr/lib/python3.",
+];
+const LIBRARIES: &[&str] =
+    &["ld-", "libc.", "libdl.", "libexpat.", "libm.", "libpthread.", "librt.", "libutil.", "libz."];
+
+fn byte_code(request: &ContextRequest<'_>, part: &Part) -> Option<ByteCode> {
+    let (major, minor) = major_minor(&python(request).ok()?.version)?;
+    let libraries = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+        .iter()
+        .flat_map(|triplet| LIBRARIES.iter().map(move |library| format!("/usr/lib/{triplet}/{library}")));
+    Some(ByteCode {
+        line: COMPILE_LINE.to_owned(),
+        directory: format!("{}/lib/python{major}.{minor}/site-packages", part.roots.first()?),
+        sees: INTERPRETER.iter().map(|path| (*path).to_owned()).chain(libraries).collect(),
+    })
 }
 
 fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError> {

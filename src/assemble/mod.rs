@@ -11,6 +11,6 @@ mod parts;
 pub mod pip;
 
 pub use base_image::{BaseConfig, BaseFacts, BaseImage, BaseImageError, NODE_VARIABLE, PYTHON_VARIABLE};
-pub use context::{Context, ContextRequest, assemble};
+pub use context::{ByteCode, Context, ContextRequest, Hashed, assemble};
 pub use error::AssembleError;
 pub use files::{Project, ProjectFile};

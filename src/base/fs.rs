@@ -290,6 +290,20 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<(), FsError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FsError::new("set the mode of", path))
 }
 
+/// Gives a file the time that it is now.
+///
+/// # Errors
+/// When it is missing or belongs to another user.
+pub fn touch(path: &Path) -> Result<(), FsError> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| FsError::new("touch", path)(error.into()))
+}
+
 /// Makes a rename or a new file in this directory last through a power cut.
 ///
 /// # Errors

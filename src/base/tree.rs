@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::tar::{Special, TarMeta};
 use super::untar::{FileRange, TarEntry, TarKind, read_tar};
 
@@ -37,6 +39,13 @@ pub enum Content {
     },
     /// Here.
     Bytes(Vec<u8>),
+    /// Bytes that are known by their sha256, wherever they are. Whoever reads them holds them against it on the way.
+    Known {
+        /// Where they are.
+        content: Box<Self>,
+        /// Their sha256.
+        digest: [u8; 32],
+    },
 }
 
 /// What is at a path.
@@ -84,6 +93,40 @@ impl Entry {
     pub fn is_directory(&self) -> bool {
         matches!(self.node, Node::Directory)
     }
+
+    /// Tells `field` all that makes the entry what it is, its content by its sha256. Gives false, and means nothing, where
+    /// that is not known.
+    pub fn describe(&self, mut field: impl FnMut(&[u8])) -> bool {
+        let TarMeta { mode, uid, gid, xattrs } = &self.meta;
+        // The mode of a symbolic link means nothing, and archives write any.
+        let mode = if matches!(self.node, Node::Symlink(_)) { 0o777 } else { *mode };
+        field(&mode.to_le_bytes());
+        field(&uid.to_le_bytes());
+        field(&gid.to_le_bytes());
+        field(&(xattrs.len() as u64).to_le_bytes());
+        for (name, value) in xattrs {
+            field(name.as_bytes());
+            field(value);
+        }
+        match &self.node {
+            Node::Directory => field(b"directory"),
+            Node::Symlink(target) => {
+                field(b"link");
+                field(target.as_bytes());
+            }
+            Node::Special(special) => {
+                field(b"special");
+                field(format!("{special:?}").as_bytes());
+            }
+            Node::File { size, content } => {
+                let Some(digest) = content.digest() else { return false };
+                field(b"file");
+                field(&size.to_le_bytes());
+                field(&digest);
+            }
+        }
+        true
+    }
 }
 
 /// A root filesystem. Paths are relative; the root itself is not among them: its mode is 0755 whatever the engine says.
@@ -111,6 +154,15 @@ impl Tree {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Puts all of another tree over this one.
+    pub fn add_tree(&mut self, tree: &Self) {
+        if self.is_empty() {
+            self.clone_from(tree);
+        } else {
+            tree.iter().for_each(|(path, entry)| self.insert(path.to_owned(), entry.clone()));
+        }
     }
 
     /// Puts an entry at a path; a directory stays what it holds when it is replaced by a directory, else that is gone.
@@ -169,9 +221,27 @@ impl Tree {
     /// # Errors
     /// When it cannot be read or is not understood.
     pub fn add_tar(&mut self, archive: &Arc<File>, offset: u64, mut note: impl FnMut(&Path, i64)) -> io::Result<()> {
+        let mut entries = Vec::new();
+        read_tar(archive, offset, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        self.add_layer(entries, |offset| Content::Range { archive: Arc::clone(archive), offset }, &mut note)
+    }
+
+    /// The same for entries that were read before; `content` gives the bytes that start at an offset of their archive.
+    ///
+    /// # Errors
+    /// When a hard link leads to nothing.
+    pub fn add_layer(
+        &mut self,
+        entries: Vec<TarEntry>,
+        content: impl Fn(u64) -> Content,
+        mut note: impl FnMut(&Path, i64),
+    ) -> io::Result<()> {
         // What a layer hides is what lies below it, not what it holds itself, wherever the mark stands in it.
         let (mut hidden, mut opaque, mut items) = (Vec::new(), Vec::new(), Vec::new());
-        read_tar(archive, offset, |entry| {
+        for entry in entries {
             let name = entry.path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
             let parent = entry.path.parent().unwrap_or(Path::new("")).to_owned();
             if name == OPAQUE {
@@ -181,8 +251,7 @@ impl Tree {
             } else if !entry.path.as_os_str().is_empty() {
                 items.push(entry);
             }
-            Ok(())
-        })?;
+        }
         for path in hidden {
             self.remove(&path);
         }
@@ -191,17 +260,15 @@ impl Tree {
         }
         for item in items {
             note(&item.path, item.mtime);
-            self.add_tar_entry(item, archive)?;
+            self.add_tar_entry(item, &content)?;
         }
         Ok(())
     }
 
-    fn add_tar_entry(&mut self, item: TarEntry, archive: &Arc<File>) -> io::Result<()> {
+    fn add_tar_entry(&mut self, item: TarEntry, content: &impl Fn(u64) -> Content) -> io::Result<()> {
         let node = match item.kind {
             TarKind::Directory => Node::Directory,
-            TarKind::File { offset, size } => {
-                Node::File { size, content: Content::Range { archive: Arc::clone(archive), offset } }
-            }
+            TarKind::File { offset, size } => Node::File { size, content: content(offset) },
             TarKind::Symlink(target) => Node::Symlink(target),
             TarKind::Special(special) => Node::Special(special),
             TarKind::HardLink(target) => {
@@ -291,10 +358,26 @@ impl Content {
     /// # Errors
     /// When the content cannot be opened, and those of `read`.
     pub fn with_reader<T>(&self, size: u64, read: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> io::Result<T> {
+        read(&mut *self.open(size)?)
+    }
+
+    fn open(&self, size: u64) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::File { path, .. } => Box::new(File::open(path)?),
+            Self::Range { archive, offset } => Box::new(FileRange::new(archive, *offset, size)),
+            Self::Bytes(bytes) => Box::new(&bytes[..]),
+            Self::Known { content, digest } => {
+                Box::new(Checked { reader: content.open(size)?, hasher: Sha256::new(), left: size, digest })
+            }
+        })
+    }
+
+    /// The sha256 of the bytes, where it is known unread.
+    pub fn digest(&self) -> Option<[u8; 32]> {
         match self {
-            Self::File { path, .. } => read(&mut File::open(path)?),
-            Self::Range { archive, offset } => read(&mut FileRange::new(archive, *offset, size)),
-            Self::Bytes(bytes) => read(&mut &bytes[..]),
+            Self::Known { digest, .. } => Some(*digest),
+            Self::Bytes(bytes) => Some(Sha256::digest(bytes).into()),
+            Self::File { .. } | Self::Range { .. } => None,
         }
     }
 
@@ -305,8 +388,30 @@ impl Content {
             (Self::Range { archive, offset }, Self::Range { archive: of_other, offset: other }) => {
                 Arc::ptr_eq(archive, of_other) && offset == other
             }
+            (Self::Known { digest, .. }, Self::Known { digest: of_other, .. }) => digest == of_other,
             _ => false,
         }
+    }
+}
+
+/// Reads on and compares when the last byte has come.
+struct Checked<'a> {
+    reader: Box<dyn Read + 'a>,
+    hasher: Sha256,
+    left: u64,
+    digest: &'a [u8; 32],
+}
+
+impl Read for Checked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        let was_left = self.left;
+        self.left = self.left.saturating_sub(length as u64);
+        if was_left > 0 && self.left == 0 && self.hasher.clone().finalize().as_slice() != self.digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes are not those that were kept"));
+        }
+        Ok(length)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line as a value.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::audit::AuditArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -386,6 +387,44 @@ pub(super) enum StoreCommand {
     Size,
     /// Hash every blob again
     Verify(StoreVerifyArguments),
+    /// Remove what was not of use for longest, and what killed runs left
+    Gc(StoreGcArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StoreGcArguments {
+    /// Bytes that may stay in all, such as 20G; without it 16G of what can be made again offline, and all artifacts
+    #[arg(long, value_name = "SIZE", value_parser = parse_byte_size)]
+    pub max_size: Option<u64>,
+    /// Remove in any case what was not of use for so long, such as 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub older_than: Option<Duration>,
+}
+
+/// A number of bytes; K, M, G and T are powers of 1024.
+fn parse_byte_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let power = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "KiB" => 1,
+        "M" | "MiB" => 2,
+        "G" | "GiB" => 3,
+        "T" | "TiB" => 4,
+        _ => return Err("write a number with K, M, G or T behind it".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number with K, M, G or T behind it".to_owned())?;
+    number.checked_mul(1024_u64.pow(power)).ok_or_else(|| "that is more than there can be".to_owned())
+}
+
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number of days or hours: `30d`, `12h`".to_owned();
+    let (number, hours) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (days, 24),
+        (None, Some(hours)) => (hours, 1),
+        (None, None) => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(hours * 3600).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[derive(Debug, Args)]

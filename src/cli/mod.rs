@@ -34,8 +34,8 @@ use crate::base::progress::{Progress, ProgressMode};
 use crate::base::sandbox::HELPER;
 use crate::engine::{self, EngineChoice};
 use crate::ops::{
-    self, BuildOptions, ImageOutput, InitOptions, Loading, OpsError, Paths, Recording, Repair, Reuse, Session,
-    SessionOptions, Steps, WantDigest,
+    self, BuildOptions, GcOptions, ImageOutput, InitOptions, Loading, OpsError, Paths, Recording, Repair, Reuse,
+    Session, SessionOptions, Steps, WantDigest,
 };
 use crate::report;
 
@@ -200,6 +200,10 @@ fn run_store(session: &Session, format: Format, command: &StoreCommand) -> Resul
             let whole = outcome.damaged.is_empty() || outcome.removed;
             let code = if whole { 0 } else { Kind::Distrust.exit_code() };
             Ok(Answer { text: written(format, &outcome, report::verify_lines), code })
+        }
+        StoreCommand::Gc(gc) => {
+            let options = GcOptions { most: gc.max_size, older: gc.older_than };
+            Ok(Answer::yes(written(format, &ops::store_gc(session, options)?, report::gc_lines)))
         }
     }
 }

@@ -8,15 +8,19 @@ mod foreign;
 mod native;
 mod saved;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::environment::Environment;
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::fs::FsError;
 use crate::base::process::{Cleanup, ProcessError};
+use crate::base::tree::Tree;
 use crate::model::{Platform, Sha256, ValueError};
+use crate::store::{Store, StoreError};
 
 use containerfile::ContainerfileError;
 pub use saved::{ImageStorage, save_image};
@@ -83,13 +87,53 @@ pub struct BuildRequest<'a> {
     /// Bytes of memory that all processes of one step may have together; most of the machine's when not given. Only the
     /// built-in engine keeps it.
     pub memory: Option<u64>,
+    /// What is known of the context and may be kept between builds. Only the built-in engine makes use of it.
+    pub known: Known<'a>,
+}
+
+/// What a build may rely on instead of finding it out again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// The sha256 of files of the context, by their paths in it; others are hashed.
+    pub digests: Option<&'a BTreeMap<String, Sha256>>,
+    /// Where results of steps are kept; nothing is kept without.
+    pub store: Option<&'a Store>,
+    /// Whether kept results are used.
+    pub results: Results,
+    /// Steps that can be carried out in parts.
+    pub splits: &'a [Split],
+}
+
+/// A RUN step that does the same to each part of a directory: each of its own directories is one, and its files together.
+/// A part's results lie in it; what the step changes elsewhere is of no use to anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The step's command line.
+    pub line: String,
+    /// The directory, absolute.
+    pub directory: String,
+    /// How the names of the files end that the step reads in it.
+    pub suffix: String,
+    /// How the paths begin that the step needs besides. It is given no others; where that is too little, it is carried out
+    /// as a whole on all of the root.
+    pub sees: Vec<String>,
+}
+
+/// Whether a step's kept result will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Results {
+    /// Yes.
+    #[default]
+    Used,
+    /// Every step is carried out, and its result kept anew.
+    Made,
 }
 
 /// Takes each line that an engine says, as it comes.
 pub type OnLine<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// A part of a root filesystem; later ones lie over earlier ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum RootLayer {
     /// A directory that is the whole tree.
     Directory(PathBuf),
@@ -102,6 +146,19 @@ pub enum RootLayer {
         /// Where the archive starts in it, in bytes.
         offset: u64,
     },
+    /// The whole tree as a value.
+    Tree(Arc<Tree>),
+}
+
+/// What was done with a RUN step.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StepOutcome {
+    /// The instruction.
+    pub step: String,
+    /// How many parts of it were carried out; a step is one part as a rule.
+    pub ran: usize,
+    /// For how many parts the kept result was taken.
+    pub kept: usize,
 }
 
 /// A root filesystem that an engine made. It is gone when this is dropped.
@@ -109,17 +166,23 @@ pub enum RootLayer {
 pub struct BuiltRoot {
     /// Its parts, lowest first.
     pub layers: Vec<RootLayer>,
+    /// What was done with each step that changes the root, where the engine tells.
+    pub steps: Vec<StepOutcome>,
+    /// The archives in the store that hold kept results of steps.
+    pub kept: Vec<Sha256>,
+    /// What the user should know.
+    pub notes: Vec<String>,
     cleanups: Vec<Cleanup>,
 }
 
 impl BuiltRoot {
     /// A root filesystem that is there already and stays.
     pub fn of(layers: Vec<RootLayer>) -> Self {
-        Self { layers, cleanups: Vec::new() }
+        Self::kept_until_dropped(layers, Vec::new())
     }
 
     fn kept_until_dropped(layers: Vec<RootLayer>, cleanups: Vec<Cleanup>) -> Self {
-        Self { layers, cleanups }
+        Self { layers, steps: Vec::new(), kept: Vec::new(), notes: Vec::new(), cleanups }
     }
 
     /// Whether something is to be removed when this is dropped.
@@ -144,6 +207,11 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the Containerfile cannot be used, a step fails or takes too long, or the engine itself fails.
     fn build(&self, request: &BuildRequest<'_>, on_line: OnLine<'_>) -> Result<BuiltRoot, EngineError>;
+
+    /// Whether it holds every file that it reads against its digest, so that nobody else need do it before.
+    fn verifies_context(&self) -> bool {
+        false
+    }
 
     /// Whether it has a place where the user's images are.
     fn keeps_images(&self) -> bool {
@@ -259,6 +327,9 @@ pub enum EngineError {
         /// What is missing.
         reason: String,
     },
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The disk said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -275,6 +346,7 @@ impl Explain for EngineError {
             | Self::Answer { .. }
             | Self::KeepsNoImages { .. }
             | Self::Foreign { .. } => Kind::Unable,
+            Self::Store(error) => error.kind(),
             Self::Fs(error) => error.kind(),
         }
     }
@@ -294,6 +366,7 @@ impl Explain for EngineError {
             }
             Self::Step { source, .. } | Self::Failed { source, .. } => source.evidence(),
             Self::Foreign { reason, .. } => vec![reason.clone()],
+            Self::Store(error) => error.evidence(),
             _ => Vec::new(),
         }
     }
@@ -321,10 +394,19 @@ impl Explain for EngineError {
                 platform.architecture.machine()
             )],
             Self::Containerfile(error) => error.hints(),
+            Self::Store(error) => error.hints(),
             Self::Fs(error) => error.hints(),
             _ => Vec::new(),
         }
     }
+}
+
+/// Takes kept results of steps out of the store whose bytes are not what they should be; says which.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn drop_damaged(store: &Store, kept: &[Sha256]) -> Result<Vec<String>, EngineError> {
+    native::drop_damaged(store, kept)
 }
 
 /// Finds an engine that can be used.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::SealError;
 use super::delta::Delta;
 use super::encode::{EncodingWriter, Pool, with_pool};
+use super::known::{self, KnownLayer};
 use super::manifest::{Blob, keep_encoded};
 use super::rules::Rules;
 use super::seal::{Encoding, SealedLayer};
@@ -95,7 +96,7 @@ fn write_plans(
         for _ in 0..writers {
             scope.spawn(|| {
                 while let Some(number) = queue.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let result = plans[*number].write(epoch, store, phase, pool);
+                    let result = plans[*number].ensure(epoch, store, phase, pool);
                     *results[*number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
                 }
             });
@@ -211,6 +212,8 @@ fn link_equal_files<'a>(
         let hash = |mut reader: &mut dyn Read| Sha256::of_reader(&mut reader);
         let digest = if is_alone {
             None
+        } else if let Some(digest) = content.digest() {
+            Some(Sha256::from_bytes(digest))
         } else {
             let fail = |source| SealError::Root { path: written[number].path.to_owned(), source };
             Some(content.with_reader(size, hash).map_err(fail)?.0)
@@ -242,6 +245,19 @@ impl<'a> Plan<'a> {
             _ => 0,
         });
         sizes.sum()
+    }
+
+    /// The layer that was written of the same entries before, or a new one.
+    fn ensure(&self, epoch: i64, store: &Store, phase: &Phase, pool: Option<&Pool>) -> Result<SealedLayer, SealError> {
+        let question = known::question(&self.entries, &self.links, self.has_root, epoch);
+        if let Some(KnownLayer { diff_id, size }) = question.and_then(|question| known::find(&question, store)) {
+            return Ok(SealedLayer { origin: self.name.clone(), diff_id, size, blob: None });
+        }
+        let layer = self.write(epoch, store, phase, pool)?;
+        if let Some(question) = question {
+            known::remember(&question, KnownLayer { diff_id: layer.diff_id, size: layer.size }, store)?;
+        }
+        Ok(layer)
     }
 
     fn write(&self, epoch: i64, store: &Store, phase: &Phase, pool: Option<&Pool>) -> Result<SealedLayer, SealError> {

@@ -6,6 +6,7 @@ mod config;
 mod delta;
 mod encode;
 pub mod inspect;
+mod known;
 mod layers;
 mod manifest;
 mod output;

@@ -39,6 +39,10 @@ impl Tree {
         match layer {
             RootLayer::Directory(path) => self.add_directory(path, Path::new(""), Whiteouts::None),
             RootLayer::Overlay(path) => self.add_directory(path, Path::new(""), Whiteouts::Overlay),
+            RootLayer::Tree(tree) => {
+                self.add_tree(tree);
+                Ok(())
+            }
             RootLayer::Tar { path, offset } => {
                 let fail = |source| SealError::Root { path: path.clone(), source };
                 let archive = Arc::new(File::open(path).map_err(fail)?);

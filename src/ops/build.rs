@@ -1,5 +1,6 @@
 //! `oclock build`: the image, offline from the lockfile.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
 use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
+use super::store_gc::collect_after_build;
 use crate::assemble::files::read_project;
-use crate::assemble::{AssembleError, BaseConfig, BaseImage, Context, ContextRequest, assemble};
+use crate::assemble::{AssembleError, BaseConfig, BaseImage, ByteCode, Context, ContextRequest, Hashed, assemble};
 use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
 use crate::base::progress::Progress;
-use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError};
+use crate::engine::{
+    self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError, Known, Results, Split, StepOutcome,
+};
 use crate::image::{self, Encoding, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
@@ -131,6 +135,8 @@ pub struct BuildOutcome {
     pub context: Sha256,
     /// The engine that ran the steps; none when a kept image was the answer.
     pub engine: Option<String>,
+    /// What was done with each RUN step, where the built-in engine carried them out.
+    pub steps: Vec<StepOutcome>,
     /// The names it was loaded under.
     pub loaded: Vec<String>,
 }
@@ -220,6 +226,8 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
         config: &config,
         context: &context,
         engine: None,
+        steps: Vec::new(),
+        kept: Vec::new(),
         keeper: None,
     };
     builder.check_names()?;
@@ -233,8 +241,9 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
         let digest = digest.ok_or(OpsError::NoPlatform)?;
         record(session, &prepared, ImagePin { id: image.id, digest, context: context.digest() })?;
     }
+    mark_used(session, &prepared, &context, &image);
     let engine = builder.engine.map(|engine| format!("{} {}", engine.name(), engine.version()));
-    Ok(BuildOutcome { id: image.id, digest, context: context.digest(), engine, loaded })
+    Ok(BuildOutcome { id: image.id, digest, context: context.digest(), engine, steps: builder.steps, loaded })
 }
 
 struct Builder<'a> {
@@ -247,8 +256,25 @@ struct Builder<'a> {
     context: &'a Context,
     /// What ran the steps.
     engine: Option<Box<dyn Engine>>,
+    /// What was done with each RUN step.
+    steps: Vec<StepOutcome>,
+    /// The archives of results that were kept.
+    kept: Vec<Sha256>,
     /// What holds the image, where that is another one.
     keeper: Option<Box<dyn Engine>>,
+}
+
+/// Byte code is made for each directory in the environment's packages by itself.
+fn split_of(byte_code: &ByteCode) -> Split {
+    let ByteCode { line, directory, sees } = byte_code.clone();
+    Split { line, directory, suffix: ".py".into(), sees }
+}
+
+/// What came of carrying out the steps.
+enum Ran {
+    Image(SealedImage),
+    /// A kept result was damaged; without it the next try makes it anew.
+    Again,
 }
 
 /// How many differing paths an error names.
@@ -269,9 +295,13 @@ impl Builder<'_> {
             return Ok(image);
         }
         let image = self.run()?;
+        let used = image.layers.iter().map(|layer| layer.diff_id).chain([image.id]);
+        let in_use: BTreeSet<Sha256> = used.chain(self.context.package_tars()).chain(self.kept.drain(..)).collect();
+        self.session.store.mark_used(&in_use);
         let answer = serde_json::to_vec(&image).unwrap_or_default();
         self.session.store.set_memo(MEMO, &question, &answer)?;
         self.session.store.set_memo(MEMO_BY_ID, &image.id, &answer)?;
+        collect_after_build(self.session, &in_use)?;
         Ok(image)
     }
 
@@ -297,17 +327,47 @@ impl Builder<'_> {
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
         let staged = scratch.path().join("context");
-        self.context.stage(&staged, &self.session.store)?;
+        let store = &self.session.store;
+        let hashed = if engine.verifies_context() { Hashed::ByReader } else { Hashed::First };
+        self.context.stage(&staged, store, hashed)?;
+        let digests = self.context.digests();
+        let splits: Vec<Split> = self.context.byte_code.iter().map(split_of).collect();
+        let results = match self.options.reuse {
+            Reuse::Allowed => Results::Used,
+            Reuse::Refused => Results::Made,
+        };
         let request = BuildRequest {
             context: &staged,
             scratch: scratch.path(),
             limit: self.options.limit,
             memory: self.options.memory,
+            known: Known { digests: Some(&digests), store: Some(store), results, splits: &splits },
         };
-        let phase = self.session.progress.spinner(&format!("building with {}", engine.name()));
+        // Each time there is one damaged result less.
+        let image = loop {
+            if let Ran::Image(image) = self.run_once(&*engine, &request)? {
+                break image;
+            }
+        };
+        self.engine = Some(engine);
+        Ok(image)
+    }
+
+    /// Carries out the steps and seals what they made. What was kept of an earlier build and turns out to be damaged is
+    /// dropped.
+    fn run_once(&mut self, engine: &dyn Engine, request: &BuildRequest<'_>) -> Result<Ran, OpsError> {
         let progress = self.session.progress.clone();
-        let root = engine.build(&request, &mut |line| tracing::debug!("{line}"))?;
+        let phase = progress.spinner(&format!("building with {}", engine.name()));
+        let built = engine.build(request, &mut |line| tracing::debug!("{line}"));
+        let root = match built {
+            Ok(root) => root,
+            Err(error) => {
+                self.context.verify_blobs(&self.session.store)?;
+                return Err(error.into());
+            }
+        };
         phase.finish(engine.version());
+        root.notes.iter().for_each(|note| progress.say(note));
         let origins = self.origins();
         let seal = SealRequest {
             epoch: self.prepared.lock.epoch,
@@ -316,9 +376,21 @@ impl Builder<'_> {
             origins: &origins,
             encoding: if self.needs_encoding() { Encoding::Now } else { Encoding::Later },
         };
-        let image = self.seal(&root, &seal, &progress)?;
-        self.engine = Some(engine);
-        Ok(image)
+        let error = match self.seal(&root, &seal, &progress) {
+            Ok(image) => {
+                self.steps.clone_from(&root.steps);
+                self.kept.clone_from(&root.kept);
+                return Ok(Ran::Image(image));
+            }
+            Err(error) => error,
+        };
+        let dropped = engine::drop_damaged(&self.session.store, &root.kept)?;
+        if dropped.is_empty() {
+            self.context.verify_blobs(&self.session.store)?;
+            return Err(error);
+        }
+        dropped.iter().for_each(|note| progress.say(note));
+        Ok(Ran::Again)
     }
 
     fn seal(&self, root: &BuiltRoot, request: &SealRequest<'_>, progress: &Progress) -> Result<SealedImage, OpsError> {
@@ -440,6 +512,16 @@ impl Builder<'_> {
         }
         Ok(names)
     }
+}
+
+/// What a build needs again is of use, although nothing of it was read.
+fn mark_used(session: &Session, prepared: &Prepared, context: &Context, image: &SealedImage) {
+    let store = &session.store;
+    store.mark_used(image.layers.iter().map(|layer| &layer.diff_id).chain([&image.id]));
+    store.mark_used(image.layers.iter().filter_map(|layer| layer.blob.as_ref()).map(|base| &base.blob.digest));
+    store.mark_used(&context.package_tars());
+    let pins = prepared.lock.pins().filter(|pin| pin.platform == prepared.platform);
+    store.mark_used(pins.map(|pin| &pin.artifact.sha256));
 }
 
 fn check_files(expected: Option<ImagePin>, context: &Context) -> Result<(), OpsError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::build::prepare;
 use super::error::OpsError;
 use super::session::Session;
+use crate::assemble::Hashed;
 use crate::model::{Platform, Sha256};
 
 /// A context that was assembled.
@@ -25,7 +26,7 @@ pub fn context(session: &Session, platform: Option<Platform>, to: Option<&Path>)
         if directory.exists() {
             return Err(OpsError::Exists { path: directory.to_owned() });
         }
-        context.stage(directory, &session.store)?;
+        context.stage(directory, &session.store, Hashed::First)?;
     }
     Ok(ContextOutcome { digest: context.digest() })
 }

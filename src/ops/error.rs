@@ -53,6 +53,9 @@ pub enum OpsError {
     /// Neither `--store` nor a home directory.
     #[error("there is no place for the store")]
     NoStore,
+    /// Blobs can only be removed while nobody uses them.
+    #[error("the store is in use by another oclock")]
+    StoreInUse,
     /// A lock without platforms.
     #[error("the lockfile has no platform")]
     NoPlatform,
@@ -355,7 +358,7 @@ impl Explain for OpsError {
             Self::Republished { .. } | Self::ImportedBytes { .. } => Kind::Distrust,
             Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
             Self::Rebuild { source } => source.kind(),
-            Self::NoStore | Self::CannotMove { .. } => Kind::Unable,
+            Self::NoStore | Self::StoreInUse | Self::CannotMove { .. } => Kind::Unable,
             _ => self.inner().map_or(Kind::Asked, Explain::kind),
         }
     }
@@ -421,6 +424,7 @@ impl Explain for OpsError {
             Self::SigstoreRoot { .. } => {
                 one("`[policy] sigstore-root` names a `trusted_root.json`, as Sigstore gives it out")
             }
+            Self::StoreInUse => one("run it again when that has ended"),
             Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),
             Self::Republished { .. } => {
                 one("compare with another place: `oclock info` shows where each source was found")

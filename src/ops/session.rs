@@ -1,6 +1,7 @@
 //! What every verb is given: where the project is, the store, the client, the sources.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::base;
 use super::error::OpsError;
@@ -89,6 +90,8 @@ pub struct Session {
     /// Progress for people.
     pub progress: Progress,
     runtime: tokio::runtime::Runtime,
+    /// Keeps others from removing blobs.
+    in_use: Mutex<Option<FileLock>>,
 }
 
 impl Session {
@@ -99,9 +102,11 @@ impl Session {
     pub fn open(options: SessionOptions, environment: Environment, progress: Progress) -> Result<Self, OpsError> {
         let root = options.store.or_else(|| environment.cache_directory()).ok_or(OpsError::NoStore)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let store = Store::open(&root)?;
         Ok(Self {
+            in_use: Mutex::new(store.use_lock()),
+            store,
             runtime: runtime.map_err(FsError::new("start the runtime for", &root))?,
-            store: Store::open(root)?,
             ledger: options.ledger.or_else(|| Some(environment.data_directory()?.join("ledger"))),
             http: HttpClient::new(options.http)?,
             paths: options.paths,
@@ -164,6 +169,25 @@ impl Session {
         self.runtime.block_on(future)
     }
 
+    /// Gives up the use of the store and takes it alone; nothing when someone else uses it.
+    ///
+    /// # Errors
+    /// When the file system has no locks.
+    pub(super) fn store_alone(&self) -> Result<Option<StoreAlone<'_>>, OpsError> {
+        self.set_in_use(None);
+        match self.store.exclusively() {
+            Ok(Some(held)) => Ok(Some(StoreAlone { session: self, held: Some(held) })),
+            other => {
+                self.set_in_use(self.store.use_lock());
+                Ok(other.map(|_| None)?)
+            }
+        }
+    }
+
+    fn set_in_use(&self, lock: Option<FileLock>) {
+        *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+    }
+
     /// A fresh scratch directory of the project that goes away when dropped. Those of runs that were killed go away now.
     ///
     /// # Errors
@@ -199,6 +223,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// The store is in nobody else's use until this is dropped.
+pub(super) struct StoreAlone<'a> {
+    session: &'a Session,
+    held: Option<FileLock>,
+}
+
+impl Drop for StoreAlone<'_> {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        self.session.set_in_use(self.session.store.use_lock());
     }
 }
 

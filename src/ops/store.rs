@@ -1,9 +1,11 @@
 //! `oclock store`: how much it holds, and whether every blob is what its name says.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::OpsError;
 use super::session::Session;
+use super::store_gc::{BlobKind, blob_kinds};
 use crate::model::Sha256;
 use crate::store::StoreError;
 
@@ -15,8 +17,19 @@ pub struct StorePath {
 }
 
 /// How much the store holds.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct StoreSize {
+    /// Blobs.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The same by what they are.
+    pub kinds: BTreeMap<BlobKind, KindSize>,
+}
+
+/// How much of a kind there is.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct KindSize {
     /// Blobs.
     pub blobs: usize,
     /// Their bytes.
@@ -54,7 +67,14 @@ pub fn store_path(session: &Session) -> StorePath {
 /// When the store cannot be read.
 pub fn store_size(session: &Session) -> Result<StoreSize, OpsError> {
     let blobs = session.store.blobs()?;
-    Ok(StoreSize { blobs: blobs.len(), bytes: blobs.iter().map(|(_, size)| size).sum() })
+    let known = blob_kinds(&session.store)?;
+    let mut kinds: BTreeMap<BlobKind, KindSize> = BTreeMap::new();
+    for (digest, size) in &blobs {
+        let kind = kinds.entry(known.get(digest).copied().unwrap_or(BlobKind::Artifact)).or_default();
+        kind.blobs += 1;
+        kind.bytes += size;
+    }
+    Ok(StoreSize { blobs: blobs.len(), bytes: blobs.iter().map(|(_, size)| size).sum(), kinds })
 }
 
 /// Hashes every blob again.

@@ -2,8 +2,8 @@
 
 use crate::base::text::{count, human_size, sanitize};
 use crate::ops::{
-    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, ImportFate, InfoOutcome, InitOutcome,
-    ListOutcome, StorePath, StoreSize, StoreVerification,
+    AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, GcOutcome, ImportFate, InfoOutcome,
+    InitOutcome, ListOutcome, StorePath, StoreSize, StoreVerification,
 };
 
 /// The files that were written, one a line; then what became of each part of the imported ones. What is left to do starts with `!`.
@@ -105,7 +105,17 @@ pub fn attest_lines(outcome: &AttestOutcome) -> String {
 
 /// How much the store holds.
 pub fn size_lines(size: &StoreSize) -> String {
-    format!("{}, {}\n", count(size.blobs, "blob"), human_size(size.bytes))
+    let mut text = format!("{}, {}\n", count(size.blobs, "blob"), human_size(size.bytes));
+    for (kind, part) in &size.kinds {
+        text.push_str(&format!("  {:<17}  {}, {}\n", kind.plural(), count(part.blobs, "blob"), human_size(part.bytes)));
+    }
+    text
+}
+
+/// What went out of the store.
+pub fn gc_lines(outcome: &GcOutcome) -> String {
+    let removed = format!("{} removed, {}", count(outcome.removed, "blob"), human_size(outcome.removed_bytes));
+    format!("{removed}; {} left, {}\n", count(outcome.blobs, "blob"), human_size(outcome.bytes))
 }
 
 /// Which blobs are damaged.

@@ -22,8 +22,8 @@ pub use sarif::findings_sarif;
 pub use textconv::textconv_lines;
 
 pub use human::{
-    attest_lines, build_all_lines, build_lines, context_lines, fetch_lines, info_lines, init_lines, list_lines,
-    path_lines, size_lines, verify_lines,
+    attest_lines, build_all_lines, build_lines, context_lines, fetch_lines, gc_lines, info_lines, init_lines,
+    list_lines, path_lines, size_lines, verify_lines,
 };
 pub use update::update_lines;
 pub use why::why_lines;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::base::explain::{Explain, Kind};
-use crate::base::fs::{self as base_fs, FsError};
+use crate::base::fs::{self as base_fs, FileLock, FsError};
 use crate::model::{Hasher, Sha256};
 
 /// What the store cannot do or will not give.
@@ -91,6 +91,21 @@ impl Explain for StoreError {
 pub struct Store {
     root: PathBuf,
 }
+
+/// A blob, and when it was last of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobUse {
+    /// Which.
+    pub digest: Sha256,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Seconds since 1970.
+    pub used: i64,
+    /// And the rest of the time.
+    pub used_nanoseconds: i64,
+}
+
+const USE_LOCK: &str = "use.lock";
 
 /// A blob that is coming in. Dropped without [`commit`](BlobWriter::commit), nothing stays.
 #[derive(Debug)]
@@ -249,6 +264,76 @@ impl Store {
         base_fs::ensure_directory(path.parent().unwrap_or(&self.root))?;
         let bytes = [&memo_digest(kind, question, answer).as_bytes()[..], answer].concat();
         Ok(base_fs::write_atomically(&path, &bytes)?)
+    }
+
+    /// Holds off [`exclusively`](Self::exclusively) until the lock is dropped: whoever reads or writes blobs takes it. Nothing
+    /// where the store cannot be written, because nobody removes anything there.
+    pub fn use_lock(&self) -> Option<FileLock> {
+        FileLock::shared(&self.root.join(USE_LOCK)).ok()
+    }
+
+    /// The lock that nobody else has while blobs are removed; nothing when someone uses the store.
+    ///
+    /// # Errors
+    /// When the file system has no locks.
+    pub fn exclusively(&self) -> Result<Option<FileLock>, StoreError> {
+        Ok(FileLock::try_exclusive(&self.root.join(USE_LOCK))?)
+    }
+
+    /// Says that blobs are of use now; those that are missing are passed over.
+    pub fn mark_used<'a>(&self, digests: impl IntoIterator<Item = &'a Sha256>) {
+        for digest in digests {
+            base_fs::touch(&self.blob_path(digest)).ok();
+        }
+    }
+
+    /// All blobs with size and when they were last of use, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn blob_uses(&self) -> Result<Vec<BlobUse>, StoreError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = |(digest, size): (Sha256, u64)| -> Option<BlobUse> {
+            let metadata = fs::metadata(self.blob_path(&digest)).ok()?;
+            Some(BlobUse { digest, size, used: metadata.mtime(), used_nanoseconds: metadata.mtime_nsec() })
+        };
+        Ok(self.blobs()?.into_iter().filter_map(found).collect())
+    }
+
+    /// All memos of a kind, by the name of their question, with their answers; damaged ones are passed over.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn memos(&self, kind: &'static str) -> Result<Vec<(Sha256, Vec<u8>)>, StoreError> {
+        let directory = self.root.join("memo").join(kind);
+        if !directory.is_dir() {
+            return Ok(Vec::new());
+        }
+        let questions = base_fs::sorted_entries(&directory)?;
+        let questions = questions.iter().filter_map(|entry| Sha256::parse(entry.file_name().to_str()?).ok());
+        Ok(questions.filter_map(|question| Some((question, self.memo(kind, &question)?))).collect())
+    }
+
+    /// Forgets the answer to a question.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_memo(&self, kind: &'static str, question: &Sha256) -> Result<(), StoreError> {
+        Ok(base_fs::remove_file(&self.memo_path(kind, question))?)
+    }
+
+    /// Removes what writers left that were ended; nobody may be writing. Returns how many files and bytes there were.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn sweep(&self) -> Result<(usize, u64), StoreError> {
+        let (mut count, mut bytes) = (0, 0);
+        for entry in base_fs::sorted_entries(&self.root.join("tmp"))? {
+            bytes += entry.metadata().map_err(FsError::new("look at", entry.path()))?.len();
+            base_fs::remove_file(&entry.path())?;
+            count += 1;
+        }
+        Ok((count, bytes))
     }
 
     fn memo_path(&self, kind: &str, question: &Sha256) -> PathBuf {

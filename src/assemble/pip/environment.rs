@@ -88,13 +88,27 @@ pub(super) fn write_skeleton<W: Write>(layout: &Layout, tree: &mut Tree<'_, W>) 
 /// garbage collector ran, and so on what the process compiled before. `compileall` with workers gave three different trees in
 /// four runs on 14,734 files. With the collector off, and each child starting from the same state with a fixed share of
 /// the sorted files, it is: whatever the number of cores, the hash seed and the size of the shares.
+///
+/// No share has files of two of the directories in site-packages, and the parent reads nothing there (`-I -S`: no `.pth`
+/// file): what is written for one directory is a function of its own files, so that it can be kept when others change.
 pub(super) const COMPILE: &str = "\
 import gc, os, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-files = []
-for directory, names, found in os.walk(sys.argv[1]):
-    names.sort()
-    files += [os.path.join(directory, name) for name in sorted(found) if name.endswith('.py')]
+shares = []
+def add(files):
+    files = [file for file in files if file.endswith('.py')]
+    shares.extend(files[start:start + 100] for start in range(0, len(files), 100))
+loose = []
+for entry in sorted(os.scandir(sys.argv[1]), key=lambda entry: entry.name):
+    if not entry.is_dir(follow_symlinks=False):
+        loose.append(entry.path)
+        continue
+    files = []
+    for directory, names, found in os.walk(entry.path):
+        names.sort()
+        files += [os.path.join(directory, name) for name in sorted(found)]
+    add(files)
+add(loose)
 def compile(share):
     for file in share:
         try:
@@ -114,12 +128,12 @@ def wait():
         sys.exit('byte code could not be compiled')
 gc.disable()
 running = 0
-for start in range(0, len(files), 100):
+for share in shares:
     if running == (os.cpu_count() or 1):
         wait()
         running -= 1
     if os.fork() == 0:
-        child(files[start:start + 100])
+        child(share)
     running += 1
 while running:
     wait()
@@ -127,5 +141,5 @@ while running:
 ";
 
 pub(super) fn compile_command(layout: &Layout) -> Vec<String> {
-    [&layout.python, "-s", "-P", "-W", "ignore", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
+    [&layout.executable, "-I", "-S", "-W", "ignore", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
 }

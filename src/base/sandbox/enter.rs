@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::super::clock::Stopwatch;
 use super::identity::Identity;
 use super::init;
-use super::protocol::{Inside, Order, Reason, RunOrder, Verdict, Work, could_not, read_order};
+use super::protocol::{Inside, Order, Reason, Verdict, Work, could_not, read_order};
 use super::{HELPER, TaskRunner, limits};
 
 pub(super) const STAGE: &str = "enter";
@@ -34,7 +34,7 @@ fn carry_out(run_task: TaskRunner) -> Result<Verdict, Reason> {
     die_with(order.parent)?;
     let groups = match &order.work {
         Work::Run { groups, .. } => groups.as_slice(),
-        Work::Probe | Work::Task(_) => &[],
+        Work::Probe(_) | Work::Task(_) => &[],
     };
     let is_grouped = !groups.is_empty() && groups.iter().all(|group| limits::join(group).is_ok());
     if let Identity::Mapped(map) = &order.identity {
@@ -42,14 +42,14 @@ fn carry_out(run_task: TaskRunner) -> Result<Verdict, Reason> {
         // A change of who it is takes the signal away.
         die_with(order.parent)?;
     }
-    let (order, limit) = match order.work {
+    let (inside, limit) = match order.work {
         Work::Task(task) => {
             return run_task(task).map(|()| Verdict::Exited(0)).map_err(could_not("change the root filesystem"));
         }
-        Work::Probe => (None, PROBE_LIMIT),
+        Work::Probe(layers) => (Inside { order: None, layers, is_watched: false }, PROBE_LIMIT),
         Work::Run { order, .. } => {
             let limit = order.limits.time;
-            (Some(order), limit)
+            (Inside { order: Some(order), layers: None, is_watched: !is_grouped }, limit)
         }
     };
     let namespaces = CloneFlags::CLONE_NEWNS
@@ -59,7 +59,7 @@ fn carry_out(run_task: TaskRunner) -> Result<Verdict, Reason> {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWCGROUP;
     unshare(namespaces).map_err(could_not("make namespaces"))?;
-    run_inside(order, limit, !is_grouped)
+    run_inside(&inside, limit)
 }
 
 /// Closes what oclock itself inherited and did not know of: nothing of it may reach the room.
@@ -82,7 +82,7 @@ fn die_with(parent: u32) -> Result<(), Reason> {
     if is_there { Ok(()) } else { Err(Reason { what: "go on".into(), why: "oclock has ended".into() }) }
 }
 
-fn run_inside(order: Option<RunOrder>, limit: Duration, is_watched: bool) -> Result<Verdict, Reason> {
+fn run_inside(inside: &Inside, limit: Duration) -> Result<Verdict, Reason> {
     let what = || could_not("start the room's first process");
     let (mut channel, theirs) = UnixStream::pair().map_err(what())?;
     let mut init = Command::new("/proc/self/exe")
@@ -92,7 +92,7 @@ fn run_inside(order: Option<RunOrder>, limit: Duration, is_watched: bool) -> Res
         .stdout(Stdio::null())
         .spawn()
         .map_err(what())?;
-    let told = tell(&mut channel, &Inside { order, is_watched });
+    let told = tell(&mut channel, inside);
     if let Err(error) = told {
         end(&mut init);
         return Err(what()(error));

@@ -199,6 +199,16 @@ impl Place {
     }
 }
 
+/// Removes what programs that were ended left, wherever this one would make groups.
+pub(super) fn sweep_groups() {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    for place in places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")) {
+        if let Ok(above) = place.parent() {
+            sweep(&above);
+        }
+    }
+}
+
 /// Removes groups of programs that were ended before they could do it themselves.
 fn sweep(above: &Path) {
     for entry in fs::read_dir(above).into_iter().flatten().flatten() {

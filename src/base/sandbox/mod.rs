@@ -35,8 +35,8 @@ use super::text::human_size;
 use identity::Identity;
 use limits::Groups;
 pub use limits::Limits;
+pub use protocol::{Layers, Resource, RunOrder};
 use protocol::{Order, Reason, Verdict, Work};
-pub use protocol::{Resource, RunOrder};
 
 /// The hidden first argument that makes this program one of the stages.
 pub const HELPER: &str = "__step";
@@ -62,7 +62,7 @@ impl Sandbox {
     pub fn find(environment: &Environment) -> Result<Self, String> {
         let identity = Identity::find(environment)?;
         let sandbox = Self { program: environment.program(), identity };
-        match sandbox.call(Work::Probe, &mut |_| {}) {
+        match sandbox.call(Work::Probe(None), &mut |_| {}) {
             Ok(Verdict::Exited(0)) => Ok(sandbox),
             Ok(Verdict::Refused(reason)) => Err(reason.sentence()),
             Ok(other) => Err(format!("trying it gave an answer that cannot be used: {other:?}")),
@@ -73,6 +73,11 @@ impl Sandbox {
     /// Whether the caller is root, so that the files of a room belong to whom they say.
     pub fn is_root(&self) -> bool {
         matches!(self.identity, Identity::Root)
+    }
+
+    /// Whether directories in this place can be laid over each other, by trying.
+    pub fn can_layer(&self, layers: &Layers) -> bool {
+        matches!(self.call(Work::Probe(Some(layers.clone())), &mut |_| {}), Ok(Verdict::Exited(0)))
     }
 
     /// How the room's root comes to be, for people.
@@ -144,7 +149,7 @@ impl Sandbox {
     fn call(&self, work: Work, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<Verdict, ProcessError> {
         let limit = match &work {
             Work::Run { order, .. } => Some(order.limits.time + GRACE),
-            Work::Probe => Some(GRACE),
+            Work::Probe(_) => Some(GRACE),
             Work::Task(_) => None,
         };
         let order = Order { parent: std::process::id(), identity: self.identity.clone(), work };
@@ -214,6 +219,11 @@ impl Tail {
         }
         self.lines.push(super::text::sanitize(line));
     }
+}
+
+/// Removes control groups that programs left which were ended.
+pub fn sweep_leftovers() {
+    limits::sweep_groups();
 }
 
 /// Removes a directory whose files belong to users of a room, again and again while processes that were just ended are

@@ -16,6 +16,8 @@ use super::limits::Limits;
 pub struct RunOrder {
     /// The directory that becomes `/`; absolute.
     pub root: PathBuf,
+    /// What is laid over each other there; nothing when the directory holds it all.
+    pub layers: Option<Layers>,
     /// The program and its arguments; the program is looked for on the PATH of `variables`.
     pub words: Vec<String>,
     /// All of its environment.
@@ -28,6 +30,21 @@ pub struct RunOrder {
     pub hostname: String,
     /// What it may have.
     pub limits: Limits,
+}
+
+/// Directories that overlayfs makes one root of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Layers {
+    /// Where they all are; absolute.
+    pub place: PathBuf,
+    /// Names of those that are only read, the highest first; one at least.
+    pub lower: Vec<String>,
+    /// The name of the one that takes what is written.
+    pub upper: String,
+    /// The name of an empty directory for overlayfs itself.
+    pub work: String,
+    /// The name of the directory that becomes the root.
+    pub root: String,
 }
 
 /// What can run out.
@@ -49,8 +66,8 @@ pub(super) struct Order {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Work {
-    /// Make a room and do nothing in it.
-    Probe,
+    /// Make a room and do nothing in it but lay these over each other.
+    Probe(Option<Layers>),
     /// Run a command, in these control groups.
     Run { order: RunOrder, groups: Vec<PathBuf> },
     /// Something of the caller's own.
@@ -62,6 +79,8 @@ pub(super) enum Work {
 pub(super) struct Inside {
     /// The command; nothing for a probe.
     pub order: Option<RunOrder>,
+    /// What a probe lays over each other.
+    pub layers: Option<Layers>,
     /// Whether no control group holds the limits, so that they must be watched.
     pub is_watched: bool,
 }

@@ -19,8 +19,8 @@ pub(super) fn main() -> ExitCode {
     };
     let order = read_order::<Inside>(&mut channel).map_err(could_not("read the order"));
     let result = match order {
-        Ok(Inside { order: Some(order), is_watched }) => become_command(&order, is_watched),
-        Ok(Inside { order: None, .. }) => view::probe(),
+        Ok(Inside { order: Some(order), is_watched, .. }) => become_command(&order, is_watched),
+        Ok(Inside { order: None, layers, .. }) => view::probe(layers.as_ref()),
         Err(reason) => Err(reason),
     };
     match result {
@@ -37,7 +37,7 @@ fn become_command(order: &RunOrder, is_watched: bool) -> Result<(), Reason> {
     let Some((program, arguments)) = order.words.split_first() else {
         return Err(Reason { what: "start the command".into(), why: "it is empty".into() });
     };
-    view::enter(&order.root)?;
+    view::enter(&order.root, order.layers.as_ref())?;
     rustix::system::sethostname(order.hostname.as_bytes()).map_err(could_not("set the host name"))?;
     rustix::system::setdomainname(b"").map_err(could_not("set the domain name"))?;
     loopback::bring_up().map_err(could_not("bring the loopback up"))?;

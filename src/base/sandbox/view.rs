@@ -14,7 +14,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
 };
 
-use super::protocol::{Reason, could_not};
+use super::protocol::{Layers, Reason, could_not};
 
 /// Names with major and minor number.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -32,15 +32,17 @@ const HIDDEN_DIRECTORIES: [&str; 3] = ["acpi", "scsi", "asound"];
 const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Whether a room could be made: tries the two mounts that a machine may refuse.
-pub(super) fn probe() -> Result<(), Reason> {
+pub(super) fn probe(layers: Option<&Layers>) -> Result<(), Reason> {
     keep_mounts_private()?;
+    lay_over(layers)?;
     mount("proc", "/proc", "proc", CLOSED, None).map_err(could_not("mount a /proc of its own"))?;
     mount("tmpfs", "/dev", "tmpfs", CLOSED, DEVICE_DIRECTORY).map_err(could_not("mount a /dev of its own"))
 }
 
 /// Makes `root` the root of this mount namespace, with all that belongs there.
-pub(super) fn enter(root: &Path) -> Result<(), Reason> {
+pub(super) fn enter(root: &Path, layers: Option<&Layers>) -> Result<(), Reason> {
     keep_mounts_private()?;
+    lay_over(layers)?;
     change_root(root).map_err(could_not("change the root"))?;
     // From here on `/` is the room and the working directory is the host.
     for name in ["/proc", "/dev"] {
@@ -56,6 +58,20 @@ pub(super) fn enter(root: &Path) -> Result<(), Reason> {
 fn keep_mounts_private() -> Result<(), Reason> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(could_not("keep mounts private"))
+}
+
+/// Marks of overlayfs are attributes that users may set too, so that root and a user leave the same. Names are relative, so
+/// that nothing in them need be escaped.
+fn lay_over(layers: Option<&Layers>) -> Result<(), Reason> {
+    let Some(layers) = layers else { return Ok(()) };
+    let lay = || -> io::Result<()> {
+        std::env::set_current_dir(&layers.place)?;
+        let options =
+            format!("lowerdir={},upperdir={},workdir={},userxattr", layers.lower.join(":"), layers.upper, layers.work);
+        let options = std::ffi::CString::new(options)?;
+        Ok(mount("overlay", layers.root.as_str(), "overlay", MountFlags::empty(), options.as_c_str())?)
+    };
+    lay().map_err(could_not("lay the parts of the root over each other"))
 }
 
 /// The old root ends up over the new one and stays the working directory until it is left.

@@ -1,6 +1,8 @@
-//! A root as one archive, so that its owners and closed files can be read from outside the user namespace.
+//! What a step left as one archive, so that its owners and closed files can be read from outside the user namespace: a whole
+//! root, or an upper directory of overlayfs, whose whiteouts become files named `.wh.…`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,8 +12,11 @@ use super::root::at;
 use crate::base::tar::{Special, TarMeta, TarWriter};
 
 const CAPABILITY: &str = "security.capability";
+const OPAQUE: &str = "user.overlay.opaque";
+const OPAQUE_MARK: &str = ".wh..wh..opq";
+const HIDDEN_MARK: &str = ".wh.";
 
-/// Writes `root` to the new file `archive`. Times are left out: an image has but one.
+/// Writes `root` to the new file `archive`, with the times in seconds: later steps may look at them.
 pub(super) fn pack(root: &Path, archive: &Path) -> io::Result<()> {
     let file = File::create(archive).map_err(|error| at(archive, error))?;
     let mut packer =
@@ -33,10 +38,19 @@ impl<W: Write> Packer<'_, W> {
         for entry in entries.map_err(|error| at(directory, error))? {
             let path = directory.join(entry.file_name());
             let metadata = entry.metadata().map_err(|error| at(&path, error))?;
+            self.out.set_time(metadata.mtime());
             self.put(&path, &metadata).map_err(|error| at(&path, error))?;
             if metadata.is_dir() {
+                self.opaque(&path).map_err(|error| at(&path, error))?;
                 self.below(&path)?;
             }
+        }
+        Ok(())
+    }
+
+    fn opaque(&mut self, path: &Path) -> io::Result<()> {
+        if xattr::get(self.root.join(path), OPAQUE)?.is_some_and(|value| value == b"y") {
+            self.out.file(&path.join(OPAQUE_MARK), &TarMeta::root(0o600), 0, &mut io::empty())?;
         }
         Ok(())
     }
@@ -52,6 +66,11 @@ impl<W: Write> Packer<'_, W> {
         };
         if kind.is_dir() {
             return self.out.directory(path, &meta);
+        }
+        if kind.is_char_device() && metadata.rdev() == 0 {
+            let mut name = OsString::from(HIDDEN_MARK);
+            name.push(path.file_name().unwrap_or_default());
+            return self.out.file(&path.with_file_name(name), &TarMeta::root(0o600), 0, &mut io::empty());
         }
         if kind.is_symlink() {
             return self.out.symlink(path, &meta, fs::read_link(from)?.as_os_str());

@@ -1,25 +1,20 @@
 //! Work on a root's files, done as the room's root: told as JSON, because another process does it.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::copy::copy_into;
+use super::lay::{Gone, lay};
 use super::pack::pack;
-use super::plan::CopyAction;
-use super::root::{Owner, Root};
 use crate::base::process::ProcessError;
 use crate::base::sandbox::{Sandbox, remove_tree};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Task {
-    /// A directory of root, where there is none.
-    MakeDirectory { root: PathBuf, path: String },
-    /// Files of the context.
-    Copy { root: PathBuf, context: PathBuf, copy: CopyAction },
-    /// The whole root as one archive.
+    /// Changes of a state, as a list says.
+    Lay { directory: PathBuf, list: PathBuf, gone: Gone },
+    /// A whole directory as one archive.
     Pack { root: PathBuf, archive: PathBuf },
     /// A directory and all below it.
     Remove { path: PathBuf },
@@ -41,14 +36,9 @@ pub(super) fn run(sandbox: &Sandbox, task: &Task) -> Result<(), ProcessError> {
 pub fn run_task(task: Value) -> Result<(), String> {
     let task: Task = serde_json::from_value(task).map_err(|error| error.to_string())?;
     let result = match &task {
-        Task::MakeDirectory { root, path } => make_directory(root, path),
-        Task::Copy { root, context, copy } => Root::open(root).and_then(|root| copy_into(&root, context, copy)),
+        Task::Lay { directory, list, gone } => lay(directory, list, *gone),
         Task::Pack { root, archive } => pack(root, archive),
         Task::Remove { path } => remove_tree(path),
     };
     result.map_err(|error| error.to_string())
-}
-
-fn make_directory(root: &Path, path: &str) -> io::Result<()> {
-    Root::open(root)?.ensure_directory(Path::new(path), Owner::ROOT).map(drop)
 }
