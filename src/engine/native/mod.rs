@@ -19,6 +19,7 @@ mod state;
 mod task;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -238,7 +239,8 @@ impl<'a> Build<'a> {
         let split = self.known.splits.iter().find(|split| words.last() == Some(&split.line));
         let (Some(split), Some(store)) = (split, self.known.store) else { return Ok(None) };
         let parts = Parts::of(split, &self.state);
-        let (mut kept, mut missing): (BTreeMap<Sha256, Vec<PathBuf>>, Vec<(PathBuf, Sha256)>) = Default::default();
+        let mut kept: BTreeMap<Sha256, Vec<PathBuf>> = BTreeMap::new();
+        let mut missing: Vec<(PathBuf, Sha256)> = Vec::new();
         let mut archives: BTreeMap<Sha256, Archive> = BTreeMap::new();
         for (part, digest) in parts.digests(&self.state) {
             let key = key_of(&step.action, "part", &digest);
@@ -292,9 +294,8 @@ impl<'a> Build<'a> {
     fn find_kept_digest(&mut self, key: &Sha256, open: &mut BTreeMap<Sha256, Archive>) -> Option<Sha256> {
         let store = self.known.store.filter(|_| self.known.results == Results::Used)?;
         let answer: KeptResult = serde_json::from_slice(&store.memo(MEMO, key)?).ok()?;
-        if !open.contains_key(&answer.archive) {
-            let archive = self.open_kept(store, &answer.archive)?;
-            open.insert(answer.archive, archive);
+        if let Entry::Vacant(place) = open.entry(answer.archive) {
+            place.insert(self.open_kept(store, &answer.archive)?);
         }
         Some(answer.archive)
     }
