@@ -279,9 +279,9 @@ impl Drifts {
             .filter(|pin| pin.required_by.iter().any(|by| by == MANIFEST) && !asked.contains(&pin.name))
             .collect();
         // A virtual package is answered by another name, and one of a base image by no pin: where nothing changed since
-        // the lock was made, the resolver's answer stands.
+        // the lock was made, the resolver's answer stands. Each such request has at most one answer.
         let answered_otherwise = !unasked.is_empty() || matches!(lock.base, BasePin::Image { .. });
-        if unchanged && answered_otherwise {
+        if unchanged && answered_otherwise && unasked.len() <= unpinned.len() {
             return;
         }
         for (place, name) in unpinned {

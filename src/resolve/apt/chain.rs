@@ -9,7 +9,7 @@ use super::later::later_than;
 use super::pins;
 use super::release::{Listed, Release, show_time};
 use super::signature::Keyring;
-use crate::lock::{AptPin, ArchivePin, BasePin, ESSENTIAL, Lockfile, MANIFEST};
+use crate::lock::{AptPin, ArchivePin, BasePin, ESSENTIAL, Lockfile};
 use crate::model::{Artifact, SourceName};
 use crate::store::{Store, StoreError};
 
@@ -290,12 +290,9 @@ fn unlisted_pins(
 
 /// What is wrong with a pin's word on being essential, of which each index that lists it has `said` something.
 fn misjudged(pin: &AptPin, said: &[bool]) -> Option<&'static str> {
-    let claims = |name: &str| pin.required_by.iter().any(|by| by == name);
-    match claims(ESSENTIAL) {
+    match pin.required_by.iter().any(|by| by == ESSENTIAL) {
         true if !said.contains(&true) => Some("`required-by` calls it essential, and no index of its archive does"),
-        false if !claims(MANIFEST) && !said.contains(&false) => {
-            Some("its archive calls it essential, and `required-by` does not")
-        }
+        false if !said.contains(&false) => Some("its archive calls it essential, and `required-by` does not"),
         _ => None,
     }
 }
