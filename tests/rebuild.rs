@@ -58,7 +58,9 @@ fn the_same_image_in_all_surroundings_is_proven() {
     assert_eq!(rounds.len(), 4, "{answer:?}");
     assert!(rounds[0].ends_with("; as it is here"), "{rounds:#?}");
     assert!(
-        rounds[1].contains("umask") && rounds[1].contains("directory, order") && rounds[1].contains("timezone"),
+        rounds[1].contains("umask")
+            && rounds[1].contains("directory, order")
+            && rounds[1].contains("timezone, environment, home, path"),
         "{rounds:#?}"
     );
     let id = |line: &str| line.split_whitespace().nth(3).unwrap().to_owned();

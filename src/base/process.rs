@@ -352,6 +352,23 @@ pub fn own_program() -> Result<PathBuf, ProcessError> {
     std::env::current_exe().map_err(|source| ProcessError::Start { program: "oclock".to_owned(), source })
 }
 
+/// Undoes what `setarch` did, for this process and all that it starts: steps of a build must see the machine and the kernel
+/// as they are, under every engine. libc6's preinst refuses the old kernel that `setarch --uname-2.6` claims. Where a filter
+/// forbids it, everything stays as it is.
+pub fn clear_personality() {
+    nix::sys::personality::set(nix::sys::personality::Persona::empty()).ok();
+}
+
+/// This process's own limits on open files and processes, as `NAME=SOFT:HARD`, -1 for none.
+pub fn own_limits() -> [String; 2] {
+    use rustix::process::{Resource, getrlimit};
+    [("nofile", Resource::Nofile), ("nproc", Resource::Nproc)].map(|(name, resource)| {
+        let limit = getrlimit(resource);
+        let word = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
+        format!("{name}={}:{}", word(limit.current), word(limit.maximum))
+    })
+}
+
 /// The process groups under way, for [`end_all`].
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 

@@ -296,7 +296,8 @@ pub(super) struct VerifyArguments {
     /// How often it is built again
     #[arg(long, value_name = "N", default_value_t = 2, requires = "rebuild")]
     pub rounds: u32,
-    /// What is varied: all, none, or some of time,umask,hostname,directory,order,cores,engine,locale,timezone
+    /// What is varied: all, none, or some of
+    /// time,umask,hostname,directory,order,cores,engine,locale,timezone,environment,home,path,aslr,kernel
     #[arg(long, value_name = "LIST", default_value = "all", requires = "rebuild")]
     pub vary: String,
     /// Time limit for one round, in seconds

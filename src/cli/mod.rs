@@ -29,7 +29,7 @@ use crate::base::environment::{Environment, enter_directory};
 use crate::base::explain::{Explain, Kind};
 use crate::base::fs::{FsError, write_atomically};
 use crate::base::http::HttpOptions;
-use crate::base::process::end_all;
+use crate::base::process::{clear_personality, end_all};
 use crate::base::progress::{Progress, ProgressMode};
 use crate::base::sandbox::HELPER;
 use crate::engine::{self, EngineChoice};
@@ -47,6 +47,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::of_process();
     start_log(&arguments.global);
+    clear_personality();
     watch_interrupts();
     let colour = colour(arguments.global.color, &environment);
     match run(&arguments, environment) {

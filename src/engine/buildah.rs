@@ -15,7 +15,7 @@ use super::{BuildRequest, BuiltRoot, Engine, EngineError, OnLine, RootLayer, Unu
 use crate::base::environment::Environment;
 use crate::base::explain::Explain;
 use crate::base::fs;
-use crate::base::process::{Cleanup, Invocation, ProcessError, find_program};
+use crate::base::process::{Cleanup, Invocation, ProcessError, find_program, own_limits};
 use crate::model::Sha256;
 
 const NAME: &str = "buildah";
@@ -238,7 +238,9 @@ impl<'a> Workshop<'a> {
             user: None,
             shell: vec!["/bin/sh".into(), "-c".into()],
         };
-        let from = workshop.buildah().args(["from", "scratch"]).run();
+        // Without them newer versions set limits that they may not be allowed to.
+        let limits = own_limits().into_iter().flat_map(|limit| ["--ulimit".to_owned(), limit]);
+        let from = workshop.buildah().arg("from").args(limits).arg("scratch").run();
         workshop.container = from.map_err(Self::failed("make a working container"))?.text();
         Ok(workshop)
     }

@@ -114,7 +114,7 @@ impl Rebuilder<'_> {
         words.extend(steps.into_iter().flat_map(|steps| ["--steps".to_owned(), steps.to_string()]));
         let program = own_program().map_err(|source| OpsError::Rebuild { source })?;
         let phase = self.session.progress.spinner(&format!("rebuilding with {}", round.engine));
-        let output = round.invocation(&program, &words).limit(self.options.limit).run();
+        let output = round.invocation(&program, &words, scratch.path()).limit(self.options.limit).run();
         let output = output.map_err(|source| OpsError::Rebuild { source })?;
         let said: Said = serde_json::from_slice(&output.stdout)
             .map_err(|error| OpsError::RebuildAnswer { what: error.to_string() })?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::Environment;
 use crate::base::process::Invocation;
+use crate::engine::containerfile::DEFAULT_PATH;
 use crate::engine::{self, EngineChoice};
 use crate::model::ValueError;
 
@@ -28,11 +29,21 @@ pub enum Variation {
     Locale,
     /// TZ.
     Timezone,
+    /// Variables that programs which take part in a build are known to listen to.
+    Environment,
+    /// HOME.
+    Home,
+    /// Directories on the PATH before all others.
+    Path,
+    /// Whether the kernel puts programs at random addresses.
+    Aslr,
+    /// What the kernel says that it and the machine are called.
+    Kernel,
 }
 
 impl Variation {
     /// Every one with its name.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("time", Self::Time),
         ("umask", Self::Umask),
         ("hostname", Self::Hostname),
@@ -42,6 +53,11 @@ impl Variation {
         ("engine", Self::Engine),
         ("locale", Self::Locale),
         ("timezone", Self::Timezone),
+        ("environment", Self::Environment),
+        ("home", Self::Home),
+        ("path", Self::Path),
+        ("aslr", Self::Aslr),
+        ("kernel", Self::Kernel),
     ];
 
     /// Reads a list such as `time,umask`, `all` or `none`.
@@ -67,6 +83,20 @@ impl Variation {
     }
 }
 
+/// The variables of [`Variation::Environment`].
+const VARIABLES: [(&str, &str); 10] = [
+    ("DEBIAN_FRONTEND", "readline"),
+    ("GZIP", "-9"),
+    ("NODE_ENV", "production"),
+    ("PIP_NO_COMPILE", "1"),
+    ("PYTHONDONTWRITEBYTECODE", "1"),
+    ("PYTHONHASHSEED", "7"),
+    ("PYTHONOPTIMIZE", "2"),
+    ("SOURCE_DATE_EPOCH", "1"),
+    ("TAR_OPTIONS", "--sort=none --owner=daemon"),
+    ("npm_config_umask", "0077"),
+];
+
 /// What this host can vary.
 #[derive(Debug)]
 pub(super) struct Surroundings {
@@ -74,6 +104,8 @@ pub(super) struct Surroundings {
     /// What was asked for and cannot be varied here, and why.
     cannot: Vec<(Variation, &'static str)>,
     engines: Vec<&'static str>,
+    /// The PATH here.
+    search: String,
 }
 
 /// One round.
@@ -82,6 +114,7 @@ pub(super) struct Round {
     number: u32,
     varied: Vec<Variation>,
     cannot: Vec<(Variation, &'static str)>,
+    search: String,
     /// The engine's name on the command line.
     pub engine: String,
     /// Whether the project's files are made in the other order.
@@ -104,13 +137,18 @@ impl Surroundings {
         let usable = ENGINES.iter().filter(|(_, choice)| engine::find(*choice, environment).is_ok());
         let engines: Vec<&str> = usable.map(|(name, _)| *name).collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut surroundings = Self { vary: Vec::new(), cannot: Vec::new(), engines };
+        let search = environment.variable("PATH").unwrap_or(DEFAULT_PATH).to_owned();
+        let mut surroundings = Self { vary: Vec::new(), cannot: Vec::new(), engines, search };
         for variation in asked {
             let obstacle = match variation {
                 Variation::Time if !works(&["faketime", "-f", "+1d", "true"]) => Some("faketime is not there"),
                 Variation::Hostname if !works(&["unshare", "--uts", "true"]) => Some("unshare may not be used"),
                 Variation::Cores if cores < 2 => Some("there is one core"),
                 Variation::Cores if !works(&["taskset", "-c", "0", "true"]) => Some("taskset is not there"),
+                Variation::Aslr if !works(&["setarch", "--addr-no-randomize", "true"]) => {
+                    Some("setarch may not be used")
+                }
+                Variation::Kernel if !works(&["setarch", "linux32", "true"]) => Some("setarch may not be used"),
                 Variation::Engine if surroundings.engines.len() < 2 => Some("there is no second engine"),
                 _ => None,
             };
@@ -131,7 +169,8 @@ impl Surroundings {
             length => self.engines[index % length].to_owned(),
         };
         let is_reversed = varied.contains(&Variation::Order);
-        Round { number, varied, cannot: self.cannot.clone(), engine, is_reversed }
+        let search = self.search.clone();
+        Round { number, varied, cannot: self.cannot.clone(), search, engine, is_reversed }
     }
 }
 
@@ -161,8 +200,8 @@ impl Round {
         }
     }
 
-    /// A command line in these surroundings.
-    pub fn invocation(&self, program: &Path, words: &[String]) -> Invocation {
+    /// A command line in these surroundings; `scratch` has room for what it leaves in its home.
+    pub fn invocation(&self, program: &Path, words: &[String], scratch: &Path) -> Invocation {
         let mut line: Vec<String> = Vec::new();
         let mut wrap = |varies: bool, words: &[&str]| {
             if varies {
@@ -175,6 +214,8 @@ impl Round {
         );
         wrap(self.is(Variation::Umask), &["sh", "-c", "umask 0077 && exec \"$@\"", "sh"]);
         wrap(self.is(Variation::Cores), &["taskset", "-c", "0"]);
+        wrap(self.is(Variation::Aslr), &["setarch", "--addr-no-randomize"]);
+        wrap(self.is(Variation::Kernel), &["setarch", "linux32", "--uname-2.6"]);
         wrap(self.is(Variation::Time), &["faketime", "--exclude-monotonic", "-f", "+400d"]);
         line.push(program.display().to_string());
         line.extend(words.iter().cloned());
@@ -184,6 +225,15 @@ impl Round {
         }
         if self.is(Variation::Timezone) {
             invocation = invocation.env("TZ", "Pacific/Chatham");
+        }
+        if self.is(Variation::Home) {
+            invocation = invocation.env("HOME", scratch.join("home"));
+        }
+        if self.is(Variation::Path) {
+            invocation = invocation.env("PATH", format!("/nonexistent/bin:{}", self.search));
+        }
+        if self.is(Variation::Environment) {
+            invocation = VARIABLES.iter().fold(invocation, |invocation, (name, value)| invocation.env(name, value));
         }
         invocation
     }
@@ -196,17 +246,21 @@ mod tests {
     #[test]
     fn variations_are_named() {
         assert_eq!(Variation::parse_list("time,cores"), Ok(vec![Variation::Time, Variation::Cores]));
-        assert_eq!(Variation::parse_list("all").map(|all| all.len()), Ok(9));
+        assert_eq!(Variation::parse_list("all").map(|all| all.len()), Ok(14));
         assert_eq!(Variation::parse_list("none"), Ok(Vec::new()));
-        assert!(Variation::parse_list("weather").unwrap_err().to_string().contains("timezone, `all` and `none`"));
+        assert!(Variation::parse_list("weather").unwrap_err().to_string().contains("aslr, kernel, `all` and `none`"));
     }
 
     #[test]
     fn the_first_round_is_as_it_is_here() {
-        let surroundings =
-            Surroundings { vary: vec![Variation::Umask, Variation::Cores], cannot: Vec::new(), engines: vec!["auto"] };
+        let surroundings = Surroundings {
+            vary: vec![Variation::Umask, Variation::Cores],
+            cannot: Vec::new(),
+            engines: vec!["auto"],
+            search: "/bin".into(),
+        };
         let words = ["build".to_owned()];
-        let line = |number| surroundings.round(number).invocation(Path::new("/o"), &words).display();
+        let line = |number| surroundings.round(number).invocation(Path::new("/o"), &words, Path::new("/s")).display();
         assert_eq!(line(0), "/o build");
         assert_eq!(line(1), "sh -c umask 0077 && exec \"$@\" sh taskset -c 0 /o build");
     }
