@@ -415,12 +415,11 @@ impl Draw {
     }
 }
 
+/// What is asked on a base, given the names there are.
+type Cases<'a> = dyn Fn(&Parity<'_>, &[String], Base) -> Vec<Case> + Sync + 'a;
+
 /// Asks both sides everything, on both bases.
-fn compare(
-    parity: &Parity<'_>,
-    command: &[String],
-    cases: &(dyn Fn(&Parity<'_>, &[String], Base) -> Vec<Case> + Sync),
-) -> Tally {
+fn compare(parity: &Parity<'_>, command: &[String], cases: &Cases<'_>) -> Tally {
     let base = parity.ours(&[], Recommends::Ignore, None).unwrap();
     // Debian's own signatures hold with the bundled keys, also without a network.
     verify_chain(&lockfile(parity, &base), &parity.world.store, &BTreeMap::new()).unwrap();

@@ -81,7 +81,7 @@ pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) 
     let wanted = Wanted::parse(request);
     let request = PipRequest {
         wished: &[],
-        platform: Platform { architecture: wanted.architecture, ..Platform::LINUX_AMD64 },
+        platform: Platform { architecture: wanted.architecture },
         section: &wanted.section,
         python_version: &wanted.python,
         glibc: (2, 41),

@@ -20,6 +20,10 @@ use crate::manifest::NpmOverride;
 /// How often one place is looked at before it is said that there is no end: of some contradictions of peers npm finds none.
 const MOST_LOOKS: u32 = 1000;
 
+/// How deep peers may ask for others, each in a set of its own: of versions that contradict each other in a circle npm's own
+/// search runs out of stack.
+const MOST_NESTED: u32 = 100;
+
 /// What is wanted of a tree.
 pub(super) struct Request<'a> {
     /// Project or global.
@@ -54,6 +58,7 @@ pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tr
         virtual_roots: BTreeMap::new(),
         failed: BTreeSet::new(),
         looks: BTreeMap::new(),
+        nested: 0,
     };
     planner.queue_kept();
     while let Some(node) = planner.next() {
@@ -116,6 +121,8 @@ struct Planner<'a> {
     virtual_roots: BTreeMap<NodeId, NodeId>,
     failed: BTreeSet<NodeId>,
     looks: BTreeMap<String, u32>,
+    /// How many sets of peers are being loaded, each within the one before.
+    nested: u32,
 }
 
 impl Planner<'_> {
@@ -263,7 +270,13 @@ impl Planner<'_> {
             if self.tree.strategy == Strategy::Shallow && self.tree[parent].source == Some(Tree::ROOT) {
                 return Ok(node);
             }
+            if self.nested == MOST_NESTED {
+                let package = self.tree.describe(node);
+                return Err(NpmError::Unsupported { package, what: "has peers that ask for others without an end" });
+            }
+            self.nested += 1;
             self.load_peers(node, required).await?;
+            self.nested -= 1;
             Ok(node)
         })
     }

@@ -327,6 +327,20 @@ async fn circles_end_and_those_without_end_are_refused() {
     assert!(matches!(error, NpmError::Unsupported { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn peers_that_contradict_each_other_in_a_circle_are_refused() {
+    let mut registry = FakeRegistry::start();
+    let beside = |name: &str, version: &str, other: &str, range: &str| json!({ "name": name, "version": version, "peerDependencies": { other: range } });
+    registry
+        .publish(json!({ "name": "top", "version": "1.0.0", "dependencies": { "a": "1.0.0" } }), &[])
+        .publish(beside("a", "1.0.0", "b", "2.0.0"), &[])
+        .publish(beside("b", "2.0.0", "a", "2.0.0"), &[])
+        .publish(beside("a", "2.0.0", "b", "1.0.0"), &[])
+        .publish(beside("b", "1.0.0", "a", "1.0.0"), &[]);
+    let error = registry.resolve(&project(&[("top", "*")])).await.unwrap_err();
+    assert!(error.to_string().contains("peers that ask for others without an end"), "{error}");
+}
+
 fn overriding(packages: &[(&str, &str)], overrides: &str) -> NpmSection {
     let text = format!("[image]\nname = \"i\"\nbase = {{ debian = \"trixie\" }}\n[npm.overrides]\n{overrides}");
     let overrides = crate::manifest::parse_manifest(&text, "oclock.toml").unwrap().npm.overrides;
