@@ -95,7 +95,7 @@ impl Wanted {
         let wanted = modes.iter().map(|mode| Self {
             name: format!("{name}.{mode}"),
             mode,
-            platform: Platform { architecture, ..Platform::LINUX_AMD64 },
+            platform: Platform { architecture },
             packages: wishes(&request),
             overrides: overrides.map_or_else(|| serde_json::json!({}), |text| serde_json::from_str(text).unwrap()),
         });

@@ -207,7 +207,12 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let artifact = add(&store, None, "artifact..");
         let [old, new] = [add(&store, Some("step"), "old......."), add(&store, Some("layer"), "new.......")];
-        store.mark_used([&old, &new]);
+        let age = |digest: &Sha256, time| {
+            let file = std::fs::File::options().write(true).open(store.blob_path(digest)).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        age(&old, std::time::SystemTime::now() - Duration::from_secs(10));
+        store.mark_used([&new]);
         let there = || [artifact, old, new].map(|digest| store.contains(&digest));
         let none = BTreeSet::new();
         let limit = |most| GcOptions { most: Some(most), older: None };
@@ -222,12 +227,7 @@ mod tests {
         assert_eq!(there(), [false, false, true]);
         assert_eq!(collect(&store, GcOptions::default(), &none).unwrap().removed, 0);
         let all = GcOptions { most: None, older: Some(Duration::ZERO) };
-        std::fs::File::options()
-            .write(true)
-            .open(store.blob_path(&new))
-            .unwrap()
-            .set_modified(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap();
+        age(&new, std::time::SystemTime::UNIX_EPOCH);
         assert_eq!(collect(&store, all, &none).unwrap().removed, 1);
     }
 }
