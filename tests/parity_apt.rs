@@ -224,7 +224,8 @@ impl<'p> Oracle<'p> {
         self.ask(&[], Recommends::Ignore).unwrap();
     }
 
-    /// The pool paths that apt would download, or what it says instead.
+    /// The files that apt would download, each by name and size, or what it says instead. Where two suites have the same file,
+    /// apt takes it from either.
     fn ask(&self, packages: &[String], recommends: Recommends) -> Result<BTreeSet<String>, String> {
         let answer = Command::new(&self.command[0])
             .args(&self.command[1..])
@@ -242,12 +243,12 @@ impl<'p> Oracle<'p> {
         if out.contains("will be REMOVED") {
             return Err(format!("removes: {out}"));
         }
-        let bases: Vec<&str> = self.parity.sources.iter().map(|source| source.url.as_str()).collect();
-        let uris = out.lines().filter_map(|line| line.strip_prefix('\'')?.split_once('\'').map(|(uri, _)| uri));
-        Ok(uris
-            .map(|uri| {
-                let path = bases.iter().find_map(|base| uri.strip_prefix(&format!("{}/", base.trim_end_matches('/'))));
-                percent_encoding::percent_decode_str(path.unwrap()).decode_utf8().unwrap().into_owned()
+        let lines = out.lines().filter_map(|line| line.strip_prefix('\'')?.split_once('\''));
+        Ok(lines
+            .map(|(uri, rest)| {
+                let name = uri.rsplit('/').next().unwrap();
+                let name = percent_encoding::percent_decode_str(name).decode_utf8().unwrap();
+                format!("{name} {}", rest.split_whitespace().nth(1).expect("apt says the size"))
             })
             .collect())
     }
@@ -279,7 +280,7 @@ impl Tally {
     ) {
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
-                let ours: BTreeSet<String> = ours.pins.iter().map(path_of).collect();
+                let ours: BTreeSet<String> = ours.pins.iter().map(file_of).collect();
                 if ours == *theirs {
                     self.same += 1;
                 } else {
@@ -336,8 +337,9 @@ impl Tally {
     }
 }
 
-fn path_of(pin: &AptPin) -> String {
-    percent_encoding::percent_decode_str(pin.artifact.path.as_str()).decode_utf8().unwrap().into_owned()
+fn file_of(pin: &AptPin) -> String {
+    let name = percent_encoding::percent_decode_str(pin.artifact.path.file_name()).decode_utf8().unwrap();
+    format!("{name} {}", pin.artifact.size)
 }
 
 fn words(line: &str) -> Vec<String> {
