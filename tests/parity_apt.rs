@@ -191,11 +191,10 @@ fn status(lists: &BTreeMap<String, Vec<u8>>, solution: &AptSolution) -> String {
 struct Oracle<'p> {
     command: &'p [String],
     home: PathBuf,
-    parity: &'p Parity<'p>,
 }
 
 impl<'p> Oracle<'p> {
-    fn new(command: &'p [String], parity: &'p Parity<'p>, name: &str, lists: &BTreeMap<String, Vec<u8>>) -> Self {
+    fn new(command: &'p [String], parity: &Parity<'_>, name: &str, lists: &BTreeMap<String, Vec<u8>>) -> Self {
         let home = parity.world.directory.path().join(name);
         for part in ["lists/partial", "cache/archives/partial", "etc/none"] {
             fs::create_dir_all(home.join(part)).unwrap();
@@ -215,7 +214,7 @@ impl<'p> Oracle<'p> {
              Acquire::Languages \"none\"; APT::Sandbox::User \"\"; Acquire::Check-Valid-Until \"false\";\n"
         );
         fs::write(home.join("apt.conf"), configuration).unwrap();
-        Self { command, home, parity }
+        Self { command, home }
     }
 
     fn install(&self, status: &str) {

@@ -76,9 +76,9 @@ impl Bench {
         Self { project, session, lock, manifest, context }
     }
 
-    fn judge_lock(&self, lock: &str) -> Judged {
+    fn judge_lock(&self, lock: &str, asking: Asking) -> Judged {
         self.project.write("lockfile.toml", lock);
-        let judged = judge(&self.session, Asking::Nobody);
+        let judged = judge(&self.session, asking);
         self.project.write("lockfile.toml", &self.lock);
         judged
     }
@@ -114,7 +114,7 @@ fn every_class_of_change_is_refused_in_every_ecosystem() {
                 continue;
             };
             assert_ne!(changed, bench.lock, "{} {ecosystem} changes nothing", class.name);
-            let judged = bench.judge_lock(&changed);
+            let judged = bench.judge_lock(&changed, Asking::Nobody);
             let said = match &judged {
                 Judged::Form => "form".to_owned(),
                 Judged::Found(_, rule) => (*rule).to_owned(),
@@ -223,13 +223,13 @@ fn lockfiles_changed_at_random_are_refused() {
     let bench = greeter(&registries);
     let mut dice = Dice::new(seed);
     let (mut form, mut found, mut missed) = (0, BTreeMap::<&str, usize>::new(), Vec::new());
-    let (mut done, mut idle) = (0, 0);
+    let (mut done, mut idle, mut online) = (0, 0, 0);
     while done < rounds {
         let Some((what, changed)) = mutate(&bench.lock, &mut dice).filter(|(_, changed)| *changed != bench.lock) else {
             continue;
         };
         done += 1;
-        match bench.judge_lock(&changed) {
+        match bench.judge_lock(&changed, Asking::Nobody) {
             Judged::Form => form += 1,
             Judged::Found(_, rule) => {
                 *found.entry(rule).or_default() += 1;
@@ -240,10 +240,14 @@ fn lockfiles_changed_at_random_are_refused() {
             }
             // An archive that no pin is from vouches for nothing; `diff` shows what becomes of it.
             Judged::Proven if only_idle_archives_differ(&bench.lock, &changed) => idle += 1,
+            // The same bytes under a name that is theirs but for the case of its letters: no registry has it so.
+            Judged::Proven if bench.judge_lock(&changed, Asking::Registries) != Judged::Proven => online += 1,
             Judged::Proven => missed.push(what),
         }
     }
-    println!("{form} are no lockfile, {found:?}\nand {idle} change an archive that vouches for no pin");
+    println!(
+        "{form} are no lockfile, {found:?}, {online} by the registries\nand {idle} change an archive that vouches for no pin"
+    );
     assert!(missed.is_empty(), "{missed:#?}");
 }
 

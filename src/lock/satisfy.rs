@@ -316,8 +316,14 @@ impl Drifts {
             tops.insert(top);
         }
         let roots: BTreeSet<String> = npm_requirements(manifest).map(|(_, directory, ..)| directory).collect();
+        // Among global packages stands only what is asked for: what they need lies below them.
+        let global = format!("{}/lib/node_modules/", manifest.npm.prefix);
+        let is_stray = |place: &&String| {
+            let at_top = place.strip_prefix(&global).is_some_and(|name| !name.contains("/node_modules/"));
+            !roots.iter().any(|root| is_laid_below(place, root)) || at_top && !tops.contains(*place)
+        };
         for pin in &pins {
-            for place in pin.places.iter().filter(|place| !roots.iter().any(|root| is_laid_below(place, root))) {
+            for place in pin.places.iter().filter(is_stray) {
                 let finding = Finding::Misplaced { pin: pin.view().into(), directory: place.clone() };
                 self.add(Place::Key("npm"), Some(platform), finding);
             }

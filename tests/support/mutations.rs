@@ -419,7 +419,10 @@ pub fn mutate(text: &str, dice: &mut Dice) -> Option<(String, String)> {
             let at = dice.below(text.len());
             let mut bytes = text.as_bytes().to_vec();
             bytes[at] ^= 1 << dice.below(8);
-            Some((format!("a bit of byte {at}"), String::from_utf8(bytes).ok()?))
+            let changed = String::from_utf8(bytes).ok()?;
+            let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+            let now = changed.lines().nth(line).unwrap_or_default();
+            Some((format!("{}, now {now}", named("a bit of", line)), changed))
         }
         1 => {
             let at = dice.below(text.len());
@@ -473,7 +476,8 @@ pub fn mutate(text: &str, dice: &mut Dice) -> Option<(String, String)> {
         _ => {
             let (start, length) = (dice.below(text.len()), 1 + dice.below(40));
             let end = (start + length).min(text.len());
-            Some((format!("without bytes {start}..{end}"), format!("{}{}", text.get(..start)?, text.get(end..)?)))
+            let left_out = text.get(start..end)?;
+            Some((format!("without {left_out:?}"), format!("{}{}", &text[..start], &text[end..])))
         }
     }
 }

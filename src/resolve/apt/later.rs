@@ -22,17 +22,15 @@ pub fn remember_later(today: &Today, platform: Platform, store: &Store) -> Resul
     Ok(())
 }
 
-/// The archives remembered for the suite of `archive` that are not older than it, for the platforms of the lock. They are
-/// verified by whoever uses them.
+/// The archives remembered for the suite of `archive` that are newer than it, for the platforms of the lock: of one Date there is
+/// one InRelease, so that the lock is wrong about it if it is not at hand. They are verified by whoever uses them.
 pub(super) fn later_than(archive: &ArchivePin, lock: &Lockfile, store: &Store) -> Vec<ArchivePin> {
     let kept = lock.platforms.iter().filter_map(|platform| {
         let answer = store.memo(MEMO, &question(&archive.source, &archive.suite, *platform))?;
         serde_json::from_slice::<ArchivePin>(&answer).ok()
     });
-    kept.filter(|later| {
-        (&later.source, &later.suite) == (&archive.source, &archive.suite) && later.date >= archive.date
-    })
-    .collect()
+    kept.filter(|later| (&later.source, &later.suite) == (&archive.source, &archive.suite) && later.date > archive.date)
+        .collect()
 }
 
 fn question(source: &SourceName, suite: &str, platform: Platform) -> Sha256 {
