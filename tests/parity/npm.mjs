@@ -4,7 +4,7 @@
 //
 // Prints a JSON object: place below the root → { name, version, integrity }, for what would be installed on linux with glibc,
 // or { error }. A project is asked of the program itself (`npm install --package-lock-only`); what of its lockfile does not run
-// on the target is left out by npm's own rules. Global packages, for which npm writes no lockfile, are asked of the library that
+// on the target is left out as on a first installation. Global packages, for which npm writes no lockfile, are asked of the library that
 // does the work. What a tarball brings along in its own node_modules is not in the answer. Registry and cache are npm's own
 // settings; NPM_MODULES is the directory of another npm than the one on the PATH.
 import { createRequire } from 'node:module'
@@ -51,26 +51,26 @@ try {
     registry: process.env.NPM_REGISTRY ?? npm('config', 'get', 'registry'),
     cache: process.env.NPM_CACHE ?? npm('config', 'get', 'cache'),
   }
-  let locked
+  const add = global ? Object.entries(dependencies).map(([name, range]) => `${name}@${range}`) : null
   if (!global) {
     writeFileSync(join(path, 'package.json'), JSON.stringify({ dependencies, overrides: JSON.parse(overrides || '{}') }))
-    locked = install(path)
   }
-  const add = global ? Object.entries(dependencies).map(([name, range]) => `${name}@${range}`) : null
+  // The tree of a first installation, before there is a lockfile: read back from one, bundles, tags and what is extraneous count
+  // otherwise.
   const tree = await new Arborist(options).buildIdealTree({ ...options, add })
   const nodes = [...tree.inventory.values()].filter(node => !node.isRoot)
   const answer = {}
   const put = (place, name, version, integrity, link) => { answer[place] = { name, version, integrity, link } }
-  if (locked) {
-    // The lockfile has what is extraneous too: npm installs it, and would take it out the next time.
-    const inert = new Set(nodes.filter(node => node.inert).map(node => node.location))
-    for (const [place, { name, version, integrity, link, inBundle }] of Object.entries(locked)) {
-      if (place === '' || inBundle || inert.has(place)) continue
-      put(place, name ?? place.split('node_modules/').pop(), version, integrity, link)
-    }
-  } else {
+  if (global) {
     for (const node of nodes.filter(node => !node.inert && !node.inDepBundle)) {
       put(node.location, node.packageName, node.version, node.integrity, node.isLink)
+    }
+  } else {
+    // The lockfile has what is extraneous too: npm installs it, and would take it out the next time.
+    const inert = new Set(nodes.filter(node => node.inert).map(node => node.location))
+    for (const [place, { name, version, integrity, link, inBundle }] of Object.entries(install(path))) {
+      if (place === '' || inBundle || inert.has(place)) continue
+      put(place, name ?? place.split('node_modules/').pop(), version, integrity, link)
     }
   }
   console.log(JSON.stringify(answer, Object.keys(answer).sort().concat('name', 'version', 'integrity', 'link'), 1))
