@@ -285,6 +285,57 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
     assert!(template.contains("RUN set -e; \\\n    id\n") && !template.contains("secret"), "{template}");
 }
 
+#[test]
+fn what_is_asked_for_instead_comes_along() {
+    let registries = registries();
+    let project = Project::with(&registries);
+    let package = json!({
+        "name": "app",
+        "dependencies": { "shout": "^2.0.0" },
+        "devDependencies": { "quiet": "1" },
+        "overrides": {
+            "pad-left@1": "1.3.0",
+            "quiet": "$quiet",
+            "shout": { ".": "$shout", "pad-left": "1.3.0", "tapes": { "reel": "github:u/reel" } },
+            "wheel": "file:../wheel",
+            "x y": "1",
+            "yard": "",
+        },
+        "resolutions": { "quiet": "2" },
+    });
+    project.write("package.json", serde_json::to_string_pretty(&package).unwrap());
+    project.write(
+        "pyproject.toml",
+        "[project]\nname = \"app\"\ndependencies = [\"sums>=3\"]\n[tool.uv]\n\
+         override-dependencies = [\"numbers==1.5\", \"a @ git+https://h.invalid/a\"]\nconstraint-dependencies = [\"sums<3.4\"]\n",
+    );
+    project.write("overrides.txt", "flask==2.0 ; sys_platform == 'win32'\n");
+    let answer = project.run(&["init", "--from", "package.json", "pyproject.toml", "overrides.txt"]);
+    assert_eq!((answer.code, answer.stderr.as_str()), (1, ""), "{answer:?}");
+    let left: Vec<&str> =
+        answer.stdout.lines().filter_map(|line| line.strip_prefix("! ")?.split("  (").next()).collect();
+    let expected = [
+        "package.json:23  resolutions",
+        "package.json:16  shout > tapes > reel: github:u/reel",
+        "package.json:19  wheel: file:../wheel",
+        "package.json:20  x y",
+        "pyproject.toml:5  a @ git+https://h.invalid/a",
+    ];
+    assert_eq!(left, expected, "{}", answer.stdout);
+    let manifest: toml::Table = project.read("oclock.toml").parse().unwrap();
+    let expected = "\"pad-left@1\" = \"1.3.0\"\nquiet = \"1\"\nshout = { \".\" = \"$shout\", pad-left = \"1.3.0\" }\nyard = \"*\"\n";
+    assert_eq!(manifest["npm"]["overrides"], toml::Value::Table(expected.parse().unwrap()));
+    let texts = |key: &str| {
+        manifest["pip"][key].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts("overrides"), ["numbers==1.5", "flask==2.0 ; sys_platform == 'win32'"]);
+    assert_eq!(texts("constraints"), ["sums<3.4"]);
+    let update = project.run(&["--quiet", "update"]);
+    assert_eq!(update.code, 0, "{update:?}\n{}", project.read("oclock.toml"));
+    let expected = [("numbers", "1.5"), ("pad-left", "1.3.0"), ("shout", "2.4.0"), ("sums", "3.1")];
+    assert_eq!(locked(&project), pairs(&expected));
+}
+
 /// oclock as the user of this machine runs it, with the sources that uv and npm use here.
 fn run_here(project: &Project, arguments: &[&str]) -> Answer {
     let mut command = project.command(arguments);
@@ -310,7 +361,8 @@ fn places(project: &Project, kind: &str) -> BTreeMap<String, String> {
 fn the_versions_of_uv_s_locks_stay() {
     let project = Project::empty();
     let requires = "[project]\nname = \"web-api\"\nversion = \"1\"\nrequires-python = \">=3.11\"\n\
-                    dependencies = [\"fastapi>=0.100\", \"uvicorn[standard]>=0.23\"]\n";
+                    dependencies = [\"fastapi>=0.100\", \"uvicorn[standard]>=0.23\"]\n\
+                    [tool.uv]\noverride-dependencies = [\"idna==3.7\"]\nconstraint-dependencies = [\"anyio<4.9\"]\n";
     project.write("pyproject.toml", requires);
     let before = ["--exclude-newer", "2025-06-01"];
     let uv = |arguments: &[&str]| {
@@ -328,6 +380,10 @@ fn the_versions_of_uv_s_locks_stay() {
     for files in [&["uv.lock"][..], &["pyproject.toml", "pylock.toml"], &["requirements.txt"]] {
         let answer = run_here(&project, &[&["init", "new", "--from"], files].concat());
         assert_eq!(answer.code, 0, "{answer:?}");
+        let says = project
+            .read("new/oclock.toml")
+            .contains("constraints = [\n  \"anyio<4.9\",\n]\noverrides = [\n  \"idna==3.7\",\n]\n");
+        assert_eq!(says, files[0] != "requirements.txt", "{}", project.read("new/oclock.toml"));
         let update = run_here(&project, &["-C", "new", "--quiet", "update"]);
         assert_eq!(update.code, 0, "{update:?}");
         assert!(!update.stdout.contains('!'), "{files:?}: {update:?}");

@@ -14,7 +14,8 @@ use super::model::*;
 use super::place::Place;
 use super::policy::{POLICY, policy};
 use super::requirement::{
-    AptRequirement, NpmRequirement, parse_override_key, parse_pip_constraint, parse_pip_requirement, parse_suite,
+    AptRequirement, NpmRequirement, check_override_wish, parse_override_key, parse_pip_constraint,
+    parse_pip_requirement, parse_suite,
 };
 
 const SECTIONS: &[&str] = &["image", "apt", "npm", "pip", "sources", "policy"];
@@ -134,10 +135,7 @@ fn npm_overrides(value: &Value<'_>) -> Result<Vec<NpmOverride>, ManifestError> {
 }
 
 fn override_wish(name: &str, value: &Value<'_>) -> Result<String, DocumentError> {
-    value.parse(|text| match text.strip_prefix('$') {
-        Some(direct) => PackageName::parse(direct).map(|_| ()),
-        None => NpmRequirement::parse(name, text).map(|_| ()),
-    })?;
+    value.parse(|text| check_override_wish(name, text))?;
     Ok(value.string()?.to_owned())
 }
 

@@ -163,6 +163,18 @@ pub fn parse_override_key(key: &str) -> Result<String, ValueError> {
     }
 }
 
+/// Accepts what an entry of `[npm.overrides]` asks for instead: as [`NpmRequirement::parse`], or `$NAME` for what the manifest
+/// asks of NAME.
+///
+/// # Errors
+/// When it is neither.
+pub fn check_override_wish(name: &str, text: &str) -> Result<(), ValueError> {
+    match text.strip_prefix('$') {
+        Some(direct) => PackageName::parse(direct).map(|_| ()),
+        None => NpmRequirement::parse(name, text).map(|_| ()),
+    }
+}
+
 /// The name and the range of a key of `[npm.overrides]`.
 pub fn split_override_key(key: &str) -> (&str, Option<&str>) {
     match key.char_indices().skip(1).find(|(_, character)| *character == '@') {

@@ -21,6 +21,7 @@ pub use error::ImportError;
 use super::imported::Imported;
 use crate::base::fs::read_text;
 use crate::base::text::sanitize;
+use crate::manifest::NpmOverride;
 
 /// What became of a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -68,10 +69,14 @@ pub(super) struct Collected {
     pub npm: BTreeMap<String, String>,
     /// `[npm.projects]`.
     pub projects: BTreeMap<String, BTreeMap<String, String>>,
+    /// `[npm.overrides]`.
+    pub npm_overrides: Vec<NpmOverride>,
     /// `[pip] packages`.
     pub pip: Vec<String>,
     /// `[pip] constraints`.
     pub constraints: Vec<String>,
+    /// `[pip] overrides`.
+    pub pip_overrides: Vec<String>,
     /// What of a Dockerfile stands below the packages.
     pub rest: Option<String>,
     /// Versions that old locks name.

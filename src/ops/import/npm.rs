@@ -4,8 +4,11 @@ use serde_json::{Map, Value};
 
 use super::project::ProjectUse;
 use super::{Collected, ImportError, ImportFate, Input};
-use crate::manifest::NpmRequirement;
+use crate::manifest::{NpmOverride, NpmRequirement, check_override_wish, parse_override_key};
 use crate::ops::imported::ImportedNpm;
+
+/// The keys under which a package asks for others.
+const WISHES: [&str; 4] = ["peerDependencies", "dependencies", "optionalDependencies", "devDependencies"];
 
 /// Takes what a package.json asks for.
 pub(super) fn import_package(input: &Input, collected: &mut Collected) -> Result<(), ImportError> {
@@ -15,8 +18,8 @@ pub(super) fn import_package(input: &Input, collected: &mut Collected) -> Result
         collected.name.get_or_insert_with(|| name.to_owned());
     }
     let left = [
-        ("overrides", "write them in `[npm.overrides]`, in the same form"),
         ("workspaces", "one project is imported: name the package.json of a workspace"),
+        ("resolutions", "npm does not read them: write them in `[npm.overrides]`, as npm has its `overrides`"),
     ];
     for (key, then) in left {
         if package.contains_key(key) {
@@ -41,14 +44,89 @@ pub(super) fn import_package(input: &Input, collected: &mut Collected) -> Result
         collected.note((&input.name, line), ImportFate::Needless, "engines", "which Node it is, base or [apt] say");
     }
     import_wishes(input, package, collected);
+    import_overrides(input, package, collected);
     Ok(())
+}
+
+/// Takes what a package.json asks for instead of what packages ask for.
+fn import_overrides(input: &Input, package: &Map<String, Value>, collected: &mut Collected) {
+    let Some(entries) = package.get("overrides").and_then(Value::as_object) else { return };
+    let at = line_of(input, "overrides");
+    let mut reader = OverrideReader { input, package, collected };
+    let overrides = reader.read(entries, "");
+    if overrides.is_empty() {
+        return;
+    }
+    let keys: Vec<&str> = overrides.iter().map(|entry| entry.key.as_str()).collect();
+    let then = match collected.npm.is_empty() {
+        true => "[npm.overrides]",
+        false => "[npm.overrides]; there they hold for global packages too, which npm does not do",
+    };
+    collected.note((&input.name, at), ImportFate::Taken, &format!("overrides: {}", keys.join(" ")), then);
+    collected.npm_overrides = overrides;
+}
+
+/// Reads `overrides` of a package.json, and names what of it cannot be carried over.
+struct OverrideReader<'a> {
+    input: &'a Input,
+    package: &'a Map<String, Value>,
+    collected: &'a mut Collected,
+}
+
+impl OverrideReader<'_> {
+    /// The entries of one table; `above` are the keys that it stands below, each with ` > ` after it.
+    fn read(&mut self, entries: &Map<String, Value>, above: &str) -> Vec<NpmOverride> {
+        let mut overrides = Vec::new();
+        for (key, value) in entries.iter().filter(|(key, _)| *key != ".") {
+            let path = format!("{above}{key}");
+            let Ok(name) = parse_override_key(key) else {
+                self.leave(key, &path, "its key is no package of a registry with a range");
+                continue;
+            };
+            let below = value.as_object().map(|below| self.read(below, &format!("{path} > "))).unwrap_or_default();
+            let own = if value.is_object() { value.get(".") } else { Some(value) };
+            let wanted = own.and_then(|own| self.wish(&name, own, (key.as_str(), path.as_str())));
+            if wanted.is_some() || !below.is_empty() {
+                overrides.push(NpmOverride { key: key.clone(), wanted, below });
+            }
+        }
+        overrides
+    }
+
+    fn wish(&mut self, name: &str, value: &Value, (key, path): (&str, &str)) -> Option<String> {
+        let text = value.as_str().unwrap_or_default();
+        let text = if text.is_empty() { "*" } else { text };
+        let wanted = match text.strip_prefix('$') {
+            Some(direct) => self.referred(direct)?,
+            None => text.to_owned(),
+        };
+        if check_override_wish(name, &wanted).is_err() {
+            self.leave(key, &format!("{path}: {text}"), "only releases of a registry are locked: name a range of them");
+            return None;
+        }
+        Some(wanted)
+    }
+
+    /// A reference to what the project asks for; the range itself where that is left out, as what is for development may be.
+    fn referred(&self, direct: &str) -> Option<String> {
+        let directory = ProjectUse::of(self.collected).directory;
+        if self.collected.projects.get(&directory).is_some_and(|asked| asked.contains_key(direct)) {
+            return Some(format!("${direct}"));
+        }
+        let wishes = WISHES.iter().filter_map(|key| self.package.get(*key)?.get(direct)?.as_str());
+        wishes.map(str::to_owned).next()
+    }
+
+    fn leave(&mut self, key: &str, what: &str, then: &str) {
+        self.collected.note((&self.input.name, line_of(self.input, key)), ImportFate::Left, what, then);
+    }
 }
 
 /// Takes what a package, or the root of a lock, asks for.
 fn import_wishes(input: &Input, package: &Map<String, Value>, collected: &mut Collected) {
     let ProjectUse { directory, dev } = ProjectUse::of(collected);
     let section = format!("[npm.projects.\"{directory}\"]");
-    for key in ["peerDependencies", "dependencies", "optionalDependencies", "devDependencies"] {
+    for key in WISHES {
         let Some(wishes) = package.get(key).and_then(Value::as_object).filter(|wishes| !wishes.is_empty()) else {
             continue;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::requirements::{add, constraint};
+use super::requirements::{add, constraint, instead};
 use super::{Collected, ImportError, ImportFate, Input};
 use crate::manifest::parse_pip_requirement;
 use crate::ops::imported::ImportedPip;
@@ -56,10 +56,12 @@ pub(super) fn import_pyproject(input: &Input, collected: &mut Collected) -> Resu
     for text in strings(get(&file, &["tool", "uv", "constraint-dependencies"])) {
         constraint(text, at(text), collected);
     }
+    for text in strings(get(&file, &["tool", "uv", "override-dependencies"])) {
+        instead(text, at(text), collected);
+    }
     let left = [
-        (&["tool", "uv", "override-dependencies"][..], "override-dependencies", "write them in `[pip] overrides`"),
         (
-            &["tool", "poetry", "dependencies"],
+            &["tool", "poetry", "dependencies"][..],
             "tool.poetry.dependencies",
             "export them: `poetry export -o requirements.txt`, and name that file",
         ),
@@ -98,6 +100,17 @@ pub(super) fn import_uv(input: &Input, is_asked: bool, collected: &mut Collected
     let lock = table(input)?;
     if lock.get("version").and_then(Value::as_integer) != Some(1) {
         return Err(input.bad("its version is not 1"));
+    }
+    if !is_asked {
+        let at = |text: &str| (input.name.as_str(), input.line_of(text));
+        for wanted in tables(get(&lock, &["manifest", "constraints"])) {
+            let text = requirement_of(wanted);
+            constraint(&text, at("constraints"), collected);
+        }
+        for wanted in tables(get(&lock, &["manifest", "overrides"])) {
+            let text = requirement_of(wanted);
+            instead(&text, at("overrides"), collected);
+        }
     }
     let registries: BTreeSet<&str> =
         tables(lock.get("package")).filter_map(|package| source(package, "registry")).collect();
@@ -153,11 +166,17 @@ fn import_wanted(input: &Input, package: &Table, collected: &mut Collected) {
             collected.note(at, ImportFate::Left, name, NOT_AN_INDEX);
             continue;
         }
-        let extras: Vec<&str> = strings(wanted.get("extras")).collect();
-        let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
-        let marker = if marker.is_empty() { String::new() } else { format!(" ; {marker}") };
-        ask(&format!("{name}{extras}{}{marker}", text("specifier").unwrap_or_default()), at, collected);
+        ask(&requirement_of(wanted), at, collected);
     }
+}
+
+/// A requirement of a uv.lock as PEP 508 has it.
+fn requirement_of(wanted: &Table) -> String {
+    let text = |key: &str| wanted.get(key).and_then(Value::as_str).unwrap_or_default();
+    let extras: Vec<&str> = strings(wanted.get("extras")).collect();
+    let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
+    let marker = if text("marker").is_empty() { String::new() } else { format!(" ; {}", text("marker")) };
+    format!("{}{extras}{}{marker}", text("name"), text("specifier"))
 }
 
 fn ask(text: &str, at: (&str, usize), collected: &mut Collected) {

@@ -24,7 +24,8 @@ struct Line {
 /// all of it is asked for: what extras brought in cannot be told from the rest.
 pub(super) fn import(input: &Input, given: &[&Path], collected: &mut Collected) -> Result<(), ImportError> {
     let lines = logical_lines(&input.text);
-    let is_constraints = input.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("constraints"));
+    let is_called = |start| input.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let (is_constraints, is_overrides) = (is_called("constraints"), is_called("overrides"));
     let is_compiled = lines.iter().any(|line| !line.hashes.is_empty() || line.has_via);
     let is_asked = collected.asks_pip;
     for line in &lines {
@@ -45,6 +46,8 @@ pub(super) fn import(input: &Input, given: &[&Path], collected: &mut Collected) 
         let shown = line.text.split_whitespace().collect::<Vec<_>>().join(" ");
         if is_constraints {
             constraint(&shown, at, collected);
+        } else if is_overrides {
+            instead(&shown, at, collected);
         } else if is_compiled && is_asked {
             collected.note(at, ImportFate::Taken, &shown, "a version that `oclock update` keeps");
         } else {
@@ -52,7 +55,7 @@ pub(super) fn import(input: &Input, given: &[&Path], collected: &mut Collected) 
             collected.note(at, ImportFate::Taken, &shown, "[pip] packages");
         }
     }
-    collected.asks_pip |= !is_compiled && !is_constraints;
+    collected.asks_pip |= !is_compiled && !is_constraints && !is_overrides;
     Ok(())
 }
 
@@ -75,6 +78,19 @@ pub(super) fn constraint(text: &str, at: (&str, usize), collected: &mut Collecte
                 collected.constraints.push(text.to_owned());
             }
             collected.note(at, ImportFate::Taken, text, "[pip] constraints");
+        }
+        Err(error) => collected.note(at, ImportFate::Left, text, error.to_string()),
+    }
+}
+
+/// Adds an override once.
+pub(super) fn instead(text: &str, at: (&str, usize), collected: &mut Collected) {
+    match parse_pip_requirement(text) {
+        Ok(_) => {
+            if !collected.pip_overrides.iter().any(|known| known == text) {
+                collected.pip_overrides.push(text.to_owned());
+            }
+            collected.note(at, ImportFate::Taken, text, "[pip] overrides");
         }
         Err(error) => collected.note(at, ImportFate::Left, text, error.to_string()),
     }

@@ -393,7 +393,8 @@ fn pip(words: &[&str], place: &Place<'_>, collected: &mut Collected) -> Verdict 
             word.split_once('=').filter(|_| word.starts_with("--")).map_or((word, None), |(o, v)| (o, Some(v)));
         let mut value = || value.or_else(|| words.next()).unwrap_or_default().to_owned();
         match option {
-            "-r" | "--requirement" | "--requirements" | "-c" | "--constraint" => {
+            "-r" | "--requirement" | "--requirements" | "-c" | "--constraint" | "--constraints" | "--override"
+            | "--overrides" => {
                 let file = value();
                 let name = Path::new(&file)
                     .file_name()

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Collected;
+use crate::manifest::NpmOverride;
 use crate::model::ImageReference;
 
 const PIP_PATH: &str = "/opt/venv";
@@ -34,13 +35,35 @@ pub(in crate::ops) fn manifest_text(collected: &Collected) -> String {
         let _ = writeln!(text, "\n[npm.projects.{}]", quoted(directory));
         text.extend(packages.iter().map(|(name, wanted)| format!("{} = {}\n", quoted(name), quoted(wanted))));
     }
+    if !collected.npm_overrides.is_empty() {
+        let _ = write!(text, "\n[npm.overrides]\n{}", entries(&collected.npm_overrides).join("\n") + "\n");
+    }
     if !collected.pip.is_empty() {
         let _ = write!(text, "\n[pip]\npath = {}\npackages = [\n{}]\n", quoted(PIP_PATH), lines(&collected.pip));
-        if !collected.constraints.is_empty() {
-            let _ = write!(text, "constraints = [\n{}]\n", lines(&collected.constraints));
+        for (key, items) in [("constraints", &collected.constraints), ("overrides", &collected.pip_overrides)] {
+            if !items.is_empty() {
+                let _ = write!(text, "{key} = [\n{}]\n", lines(items));
+            }
         }
     }
     text
+}
+
+/// Overrides as entries of a TOML table; what holds below a package is a table on the same line.
+fn entries(overrides: &[NpmOverride]) -> Vec<String> {
+    let entry = |entry: &NpmOverride| {
+        let own = entry.wanted.as_deref().map(quoted);
+        let value = match (own, entry.below.is_empty()) {
+            (own, true) => own.unwrap_or_default(),
+            (own, false) => {
+                let own = own.map(|own| format!("\".\" = {own}"));
+                let all: Vec<String> = own.into_iter().chain(entries(&entry.below)).collect();
+                format!("{{ {} }}", all.join(", "))
+            }
+        };
+        format!("{} = {value}", quoted(&entry.key))
+    };
+    overrides.iter().map(entry).collect()
 }
 
 /// Containerfile.in.
