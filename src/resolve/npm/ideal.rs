@@ -267,7 +267,8 @@ impl Planner<'_> {
             if is_required(edge) || second_edge.is_some_and(is_required) {
                 required.insert(node);
             }
-            if self.tree.strategy == Strategy::Shallow && self.tree[parent].source == Some(Tree::ROOT) {
+            // npm means what is installed globally by itself; a virtual root counts as well.
+            if self.tree.strategy == Strategy::Shallow && self.tree.is_root(from) {
                 return Ok(node);
             }
             if self.nested == MOST_NESTED {
