@@ -72,7 +72,7 @@ pub async fn fetch_challenge(
         };
         match candidates(pin, lock, declared, sources) {
             Ok(candidates) => {
-                let answers = challenge(&Wanted::of(*pin, lock), &candidates, http).await;
+                let answers = challenge(&Wanted::of(*pin, lock), &candidates, sources.wheel(pin.artifact), http).await;
                 challenged.answers = answers.into_iter().map(|(place, held)| place_answer(place, held)).collect();
             }
             Err(error) => challenged.why = Some(sanitize(&error.to_string())),

@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use futures::future::join_all;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use tokio::sync::Semaphore;
+use url::Url;
 
 use crate::base::http::{HttpClient, HttpError, Request, redact};
 use crate::manifest::SourceKind;
@@ -37,20 +38,43 @@ pub enum Held {
 
 /// Asks every place of these sources for a locked file: each source's own address and its mirrors. Gives one answer a
 /// place, with the place for people.
-pub async fn challenge(wanted: &Wanted<'_>, sources: &[Source], http: &HttpClient) -> Vec<(String, Held)> {
+///
+/// `named` is its address, where the manifest names it: that of the first source.
+pub async fn challenge(
+    wanted: &Wanted<'_>,
+    sources: &[Source],
+    named: Option<&Url>,
+    http: &HttpClient,
+) -> Vec<(String, Held)> {
     let artifact = wanted.artifact;
     let pages = Semaphore::new(PAGES);
     let mut seen = BTreeSet::new();
-    let places: Vec<(&Source, url::Url)> = sources
+    let own = |index: usize| named.filter(|_| index == 0);
+    let places: Vec<(&Source, Url)> = sources
         .iter()
-        .flat_map(|source| bases(source, &wanted.moments).into_iter().map(move |base| (source, base)))
+        .enumerate()
+        .flat_map(|(index, source)| {
+            let bases = own(index).map_or_else(|| bases(source, &wanted.moments), |url| vec![url.clone()]);
+            bases.into_iter().map(move |base| (source, base))
+        })
         .filter(|(_, base)| seen.insert(base.clone()))
         .collect();
     let asked = places.iter().map(async |(source, base)| {
-        let held = ask(source, base, artifact, http, &pages).await;
+        let held = match named.is_some_and(|url| url == base) {
+            true => read(place(source, base.clone()), artifact, http).await.map_err(FailureCause::from).or_else(absent),
+            false => ask(source, base, artifact, http, &pages).await,
+        };
         (redact(base), held.unwrap_or_else(|cause| Held::Unknown(told(&cause))))
     });
     join_all(asked).await
+}
+
+/// What is not there is an answer.
+fn absent(cause: FailureCause) -> Result<Held, FailureCause> {
+    match cause {
+        FailureCause::Http(error) if error.is_not_found() => Ok(Held::Nothing),
+        other => Err(other),
+    }
 }
 
 fn told(cause: &FailureCause) -> String {

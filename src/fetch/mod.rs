@@ -74,7 +74,7 @@ pub async fn fetch(
     let wanted = plan.artifacts.iter().map(|want| (Role::Needed, want));
     for (role, want) in wanted.chain(plan.proofs.iter().map(|want| (Role::Proof, want))) {
         let Some(source) = by_name.get(want.artifact.source.as_str()) else { continue };
-        let (courier, source, want) = (courier.clone(), source.clone(), want.to_owned_want());
+        let (courier, source, want) = (courier.clone(), source.clone(), want.to_owned_want(sources));
         tasks.spawn(async move {
             let result = courier.bring(&source, &want, role).await;
             (role, want, result)

@@ -8,7 +8,7 @@ use url::Url;
 use crate::base::http::{HttpClient, HttpError, Request, redact};
 use crate::manifest::SourceKind;
 use crate::model::Artifact;
-use crate::source::{Source, at_moment, is_dated};
+use crate::source::{Source, at_moment, is_dated, names};
 
 use super::error::FailureCause;
 
@@ -21,6 +21,10 @@ pub(super) struct Place {
 
 /// The base URLs of a source: its own, then its mirrors; those of snapshot-style archives at each of the moments.
 pub(super) fn bases(source: &Source, moments: &[i64]) -> Vec<Url> {
+    // Only the manifest says where these are.
+    if source.name.as_str() == names::URL {
+        return Vec::new();
+    }
     let all = std::iter::once(&source.url).chain(&source.mirrors);
     all.flat_map(|url| match is_dated(url) {
         true => moments.iter().map(|moment| at_moment(url, *moment)).collect(),

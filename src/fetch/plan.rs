@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use url::Url;
+
 use crate::lock::{BaseLayer, BasePin, Lockfile, PinView};
 use crate::model::{Artifact, Platform};
+use crate::source::Sources;
 use crate::store::Store;
 
 /// What is missing. Each file stands in it once.
@@ -31,6 +34,8 @@ pub struct Wanted<'a> {
 /// The same, for a task that outlives the plan.
 pub(super) struct OwnedWant {
     pub artifact: Artifact,
+    /// Its address, where the manifest names it; nothing else is asked then.
+    pub url: Option<Url>,
     pub label: String,
     pub moments: Vec<i64>,
 }
@@ -59,8 +64,9 @@ pub fn moments(lock: &Lockfile, artifact: &Artifact) -> Vec<i64> {
 }
 
 impl Wanted<'_> {
-    pub(super) fn to_owned_want(&self) -> OwnedWant {
-        OwnedWant { artifact: self.artifact.clone(), label: self.label.clone(), moments: self.moments.clone() }
+    pub(super) fn to_owned_want(&self, sources: &Sources) -> OwnedWant {
+        let (artifact, url) = (self.artifact.clone(), sources.wheel(self.artifact).cloned());
+        OwnedWant { artifact, url, label: self.label.clone(), moments: self.moments.clone() }
     }
 }
 

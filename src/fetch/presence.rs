@@ -3,10 +3,10 @@
 use futures::future::join_all;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use tokio::sync::Semaphore;
+use url::Url;
 
 use crate::base::http::{HttpClient, HttpError, Request, redact};
 use crate::manifest::SourceKind;
-use crate::model::Artifact;
 use crate::source::{Source, Sources};
 
 use super::error::{Failure, FailureCause, FetchError};
@@ -30,7 +30,8 @@ pub async fn find_gone(
     }
     let pages = Semaphore::new(PAGES);
     let asker = Asker { http, pages: &pages };
-    let answers = join_all(asked.iter().map(|(want, source)| asker.ask(source, want.artifact, &want.moments))).await;
+    let answers =
+        join_all(asked.iter().map(|(want, source)| asker.ask(source, want, sources.wheel(want.artifact)))).await;
     let failures = asked.iter().zip(answers).filter_map(|((want, _), answer)| {
         let cause = answer.err()?;
         Some(Failure { label: want.label.clone(), artifact: want.artifact.clone(), cause })
@@ -46,10 +47,12 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     /// Asks each place until one has the file.
-    async fn ask(&self, source: &Source, artifact: &Artifact, moments: &[i64]) -> Result<(), FailureCause> {
-        let mut trail = Trail::default();
-        for base in &bases(source, moments) {
+    async fn ask(&self, source: &Source, want: &Wanted<'_>, named: Option<&Url>) -> Result<(), FailureCause> {
+        let (artifact, mut trail) = (want.artifact, Trail::default());
+        let own = named.map_or_else(|| bases(source, &want.moments), |url| vec![url.clone()]);
+        for base in &own {
             let urls = match source.kind {
+                _ if named.is_some() => vec![base.clone()],
                 SourceKind::Pip => {
                     let _held = self.pages.acquire().await.ok();
                     match look_up_wheel(source, base, artifact, self.http).await {

@@ -62,6 +62,13 @@ impl Courier {
     pub(super) async fn bring(&self, source: &Source, want: &OwnedWant, role: Role) -> Result<(), FailureCause> {
         let artifact = &want.artifact;
         let mut trail = Trail::default();
+        if let Some(url) = &want.url {
+            trail.asked.push(redact(url));
+            return match self.attempt(place(source, url.clone()), artifact, role, &mut trail).await? {
+                true => Ok(()),
+                false => Err(trail.into_cause()),
+            };
+        }
         if source.kind == SourceKind::Pip
             && let Some(link) = recall_link(&self.store, source, artifact)
             && self.attempt(place(source, link), artifact, role, &mut trail).await?

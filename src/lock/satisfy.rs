@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::base::text::sanitize;
 use crate::manifest::{
-    AptChoice, AptRequirement, BaseRequest, Manifest, NpmRequirement, PipRequirement, Place, SourceKind,
-    parse_pip_constraint, parse_pip_requirement, pip_accepts,
+    AptChoice, AptRequirement, BaseRequest, Manifest, NpmRequirement, PipRequirement, Place, SourceKind, WheelUrl,
+    parse_pip_constraint, parse_pip_release, parse_pip_requirement, pip_accepts,
 };
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, SourceName};
 
@@ -343,7 +343,7 @@ impl Drifts {
         let pins: BTreeMap<&str, &PipPin> =
             lock.pip.iter().filter(|pin| pin.platform == platform).map(|pin| (pin.name.as_str(), pin)).collect();
         let mut asked = BTreeSet::new();
-        let overrides = manifest.pip.overrides.iter().filter_map(|text| parse_pip_requirement(text).ok());
+        let overrides = manifest.pip.overrides.iter().filter_map(|text| parse_pip_release(text).ok());
         let overrides: Vec<PipRequirement> = overrides.collect();
         let packages = manifest.pip.packages.iter();
         let packages = packages.filter_map(|text| Some((text, parse_pip_requirement(text).ok()?)));
@@ -363,6 +363,9 @@ impl Drifts {
                         self.add(place, Some(platform), finding);
                     }
                 }
+                Some(pin) if !excused && is_other_file(&requirement, pin) => {
+                    self.add(place, Some(platform), Finding::OtherPackage { pin: pin.view().into() });
+                }
                 Some(pin) if !excused => self.claimed(place, pin.view()),
                 Some(_) | None => {}
             }
@@ -373,7 +376,7 @@ impl Drifts {
             constraints.filter_map(|text| Some((Place::PipConstraint(text.clone()), parse_pip_constraint(text).ok()?)));
         let overrides = manifest.pip.overrides.iter();
         let overrides =
-            overrides.filter_map(|text| Some((Place::PipOverride(text.clone()), parse_pip_requirement(text).ok()?)));
+            overrides.filter_map(|text| Some((Place::PipOverride(text.clone()), parse_pip_release(text).ok()?)));
         for (place, limit) in constraints.chain(overrides) {
             if let Some(pin) = pins.get(limit.name.as_str())
                 && !pip_accepts(&limit, &pin.version)
@@ -464,6 +467,12 @@ pub(super) fn npm_requirements(manifest: &Manifest) -> impl Iterator<Item = (Pla
 fn is_laid_below(place: &str, root: &str) -> bool {
     let Some(below) = place.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else { return false };
     below.split("/node_modules/").all(|name| PackageName::parse(name).is_ok() && name != "node_modules")
+}
+
+/// Whether a requirement names one file by URL, and the pin is another.
+fn is_other_file(requirement: &PipRequirement, pin: &PipPin) -> bool {
+    let wheel = WheelUrl::of(requirement).ok().flatten();
+    wheel.is_some_and(|wheel| wheel.sha256 != pin.artifact.sha256)
 }
 
 fn is_conditional(requirement: &PipRequirement) -> bool {

@@ -12,6 +12,7 @@ pub use model::*;
 pub use parse::{ManifestError, parse_manifest, parse_settings};
 pub use place::{ManifestFile, Place};
 pub use requirement::{
-    AptChoice, AptRequirement, NpmRequirement, PipRequirement, check_override_wish, is_like, parse_override_key,
-    parse_pip_constraint, parse_pip_requirement, parse_suite, pip_accepts, split_override_key,
+    AptChoice, AptRequirement, NpmRequirement, PipRequirement, WheelUrl, check_override_wish, is_like,
+    parse_override_key, parse_pip_constraint, parse_pip_release, parse_pip_requirement, parse_suite, pip_accepts,
+    split_override_key,
 };

@@ -14,7 +14,7 @@ use super::model::*;
 use super::place::Place;
 use super::policy::{POLICY, policy};
 use super::requirement::{
-    AptRequirement, NpmRequirement, check_override_wish, parse_override_key, parse_pip_constraint,
+    AptRequirement, NpmRequirement, check_override_wish, parse_override_key, parse_pip_constraint, parse_pip_release,
     parse_pip_requirement, parse_suite,
 };
 
@@ -277,7 +277,7 @@ impl<'a> Reader<'a> {
         }
         seen.clear();
         for item in list(&section, "overrides")? {
-            let requirement = item.parse(parse_pip_requirement)?;
+            let requirement = item.parse(parse_pip_release)?;
             if !seen.insert(requirement.to_string()) {
                 return Err(self.duplicate(&item, item.string()?));
             }
@@ -597,7 +597,7 @@ min-age-days = 3
             ("[npm]\nprefix = \"/a/../b\"", 5, "is no path in the image"),
             ("[npm]\nnode = \"20\"", 5, "is no Node version"),
             ("[npm]\nomit = [\"a\", \"a\"]", 5, "asks for `a` twice"),
-            ("[pip]\npackages = [\"a @ https://h.invalid/a\"]", 5, "requirements by URL are refused"),
+            ("[pip]\npackages = [\"a @ https://h.invalid/a\"]", 5, "by URL only a wheel is taken"),
             ("[pip]\npackages = [\"a >= 1\", \"a>=1\"]", 5, "twice"),
             ("[pip]\noverrides = [\"a b\"]", 5, "is no Python requirement"),
             ("[npm.overrides]\n\"a@next\" = \"1\"", 5, "is no override"),

@@ -3,9 +3,13 @@
 use std::str::FromStr;
 
 use deno_semver::VersionReq;
+use percent_encoding::percent_decode_str;
+use url::Url;
+use uv_distribution_filename::WheelFilename;
+use uv_pep440::Version;
 use uv_pep508::{VerbatimUrl, VersionOrUrl};
 
-use crate::model::{PackageName, PackageVersion, ValueError};
+use crate::model::{PackageName, PackageVersion, Sha256, ValueError};
 
 /// A Debian requirement: `name`, `name=version` (in which `*` and `?` stand for other characters) or `name/suite`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,16 +207,74 @@ fn parse_npm_range(text: &str) -> Result<VersionReq, ValueError> {
 /// A Python requirement (PEP 508).
 pub type PipRequirement = uv_pep508::Requirement<VerbatimUrl>;
 
-/// Reads a Python requirement; one by URL is refused.
+/// Reads a Python requirement. One by URL is taken when it is a wheel's, with its hash: see [`WheelUrl`].
 ///
 /// # Errors
-/// When it is not PEP 508, or names a URL.
+/// When it is not PEP 508, or names another URL.
 pub fn parse_pip_requirement(text: &str) -> Result<PipRequirement, ValueError> {
     let requirement = PipRequirement::from_str(text)
         .map_err(|error| ValueError::new("Python requirement (PEP 508)", text, error.message.to_string()))?;
+    WheelUrl::of(&requirement).map_err(|why| ValueError::new("Python requirement", text, why))?;
+    Ok(requirement)
+}
+
+/// A wheel that is asked for by its address: `name @ https://h.invalid/name-1.0-py3-none-any.whl#sha256=…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelUrl {
+    /// The address without the hash.
+    pub url: Url,
+    /// The file's name.
+    pub filename: String,
+    /// The version in it.
+    pub version: Version,
+    /// What the file hashes to.
+    pub sha256: Sha256,
+}
+
+impl WheelUrl {
+    /// The wheel that a requirement names by its address; none when it names versions.
+    ///
+    /// # Errors
+    /// Why the address is none that can be locked.
+    pub fn of(requirement: &PipRequirement) -> Result<Option<Self>, String> {
+        let Some(VersionOrUrl::Url(given)) = &requirement.version_or_url else { return Ok(None) };
+        let mut url = Url::from(given.to_url());
+        let is_fixed = !given.given().is_some_and(|text| text.contains('$'));
+        let has_login = !url.username().is_empty() || url.password().is_some();
+        if !matches!(url.scheme(), "https" | "http") || !is_fixed {
+            return Err("by URL only a wheel is taken, at a fixed `https:` or `http:` address".to_owned());
+        }
+        if has_login {
+            return Err(
+                "credentials do not belong into a manifest: declare a source for them in `[sources]`".to_owned()
+            );
+        }
+        let segment = url.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default();
+        let filename = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+        let wheel = WheelFilename::from_str(&filename)
+            .map_err(|_| "by URL only a wheel is taken: name a `.whl` file, or an index's release".to_owned())?;
+        if wheel.name != requirement.name {
+            return Err(format!("the file at this address is a wheel of `{}`", wheel.name));
+        }
+        let mut marks = url.fragment().unwrap_or_default().split('&');
+        let hash = marks.find_map(|mark| mark.strip_prefix("sha256=")).ok_or_else(|| {
+            "what is at an address may change: add `#sha256=` and the wheel's sha256 to the URL".to_owned()
+        })?;
+        let sha256 = Sha256::parse(&hash.to_ascii_lowercase()).map_err(|error| error.to_string())?;
+        url.set_fragment(None);
+        Ok(Some(Self { url, filename, version: wheel.version, sha256 }))
+    }
+}
+
+/// Reads a Python requirement that is not by URL.
+///
+/// # Errors
+/// As [`parse_pip_requirement`], and when it names a URL.
+pub fn parse_pip_release(text: &str) -> Result<PipRequirement, ValueError> {
+    let requirement = parse_pip_requirement(text)?;
     match requirement.version_or_url {
         Some(VersionOrUrl::Url(_)) => {
-            Err(ValueError::new("Python requirement", text, "requirements by URL are refused: name an index's release"))
+            Err(ValueError::new("Python requirement", text, "by URL wheels are asked for in `[pip] packages` alone"))
         }
         _ => Ok(requirement),
     }
@@ -221,9 +283,9 @@ pub fn parse_pip_requirement(text: &str) -> Result<PipRequirement, ValueError> {
 /// Reads a Python constraint: a requirement without extras and with a version.
 ///
 /// # Errors
-/// As [`parse_pip_requirement`], and when it has extras or no version.
+/// As [`parse_pip_release`], and when it has extras or no version.
 pub fn parse_pip_constraint(text: &str) -> Result<PipRequirement, ValueError> {
-    let constraint = parse_pip_requirement(text)?;
+    let constraint = parse_pip_release(text)?;
     if !constraint.extras.is_empty() {
         return Err(ValueError::new("constraint", text, "a constraint has no extras"));
     }
@@ -233,15 +295,16 @@ pub fn parse_pip_constraint(text: &str) -> Result<PipRequirement, ValueError> {
     }
 }
 
-/// Whether a requirement's version specifiers hold for a version.
+/// Whether a requirement's version specifiers, or the version of the wheel that it names, hold for a version.
 pub fn pip_accepts(requirement: &PipRequirement, version: &PackageVersion) -> bool {
-    match &requirement.version_or_url {
+    let accepts = |version: Version| match &requirement.version_or_url {
         None => true,
-        Some(VersionOrUrl::Url(_)) => false,
-        Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
-            uv_pep440::Version::from_str(version.as_str()).is_ok_and(|version| specifiers.contains(&version))
+        Some(VersionOrUrl::Url(_)) => {
+            WheelUrl::of(requirement).is_ok_and(|wheel| wheel.is_some_and(|wheel| wheel.version == version))
         }
-    }
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.contains(&version),
+    };
+    Version::from_str(version.as_str()).map_or(requirement.version_or_url.is_none(), accepts)
 }
 
 #[cfg(test)]
@@ -293,13 +356,42 @@ mod tests {
     }
 
     #[test]
-    fn pip_requirements_are_pep_508_without_urls() {
+    fn by_url_a_wheel_is_taken_with_its_hash() {
+        let hash = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
+        let at = |file: &str| format!("a-b[x] @ https://h.invalid/{file} ; python_version > '3'");
+        let text = at(&format!("s/a_b-1.0%2Bcpu-py3-none-any.whl?q=1#egg=a&sha256={hash}"));
+        let requirement = parse_pip_requirement(&text).unwrap();
+        let wheel = WheelUrl::of(&requirement).unwrap().unwrap();
+        assert_eq!(wheel.url.as_str(), "https://h.invalid/s/a_b-1.0%2Bcpu-py3-none-any.whl?q=1");
+        assert_eq!((wheel.filename.as_str(), wheel.sha256), ("a_b-1.0+cpu-py3-none-any.whl", Sha256::of("")));
+        assert!(pip_accepts(&requirement, &version("1.0+cpu")) && !pip_accepts(&requirement, &version("1.0")));
+        assert!(parse_pip_release(&text).is_err() && parse_pip_constraint(&text).is_err());
+        let file = "a_b-1.0-py3-none-any.whl";
+        for (text, why) in [
+            (at(file), "add `#sha256="),
+            (at(&format!("{file}#sha256=12")), "12"),
+            (at(&format!("{file}#md5={hash}")), "add `#sha256="),
+            (at(&format!("c-1.0-py3-none-any.whl#sha256={hash}")), "is a wheel of `c`"),
+            (at(&format!("a_b-1.0.tar.gz#sha256={hash}")), "name a `.whl` file"),
+            (at(&format!("${{HOME}}/{file}#sha256={hash}")), "at a fixed"),
+            (format!("a-b @ file:///{file}#sha256={hash}"), "at a fixed"),
+            (format!("a-b @ git+https://h.invalid/{file}#sha256={hash}"), "at a fixed"),
+            (format!("a-b @ https://me:secret@h.invalid/{file}#sha256={hash}"), "credentials"),
+        ] {
+            let error = parse_pip_requirement(&text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn pip_requirements_are_pep_508() {
         let requirement = parse_pip_requirement("graphiti-core[falkordb]>=0.31").unwrap();
         assert!(pip_accepts(&requirement, &version("0.31.2")) && !pip_accepts(&requirement, &version("0.30")));
         assert!(parse_pip_requirement("a ; python_version < '3.14'").is_ok());
         for bad in ["", "a @ https://h.invalid/a.whl", "./a", "a>1>", "-r other.txt", "a b"] {
             assert!(parse_pip_requirement(bad).is_err(), "{bad}");
         }
+        assert!(parse_pip_release("a>1").is_ok());
         assert!(parse_pip_constraint("openai<3").is_ok());
         for bad in ["openai", "a[b]<3"] {
             assert!(parse_pip_constraint(bad).is_err(), "{bad}");

@@ -6,6 +6,8 @@ use crate::base::text::nearest;
 use crate::manifest::{ManifestError, SourceKind};
 use crate::model::SourceName;
 
+use super::model::names;
+
 /// Why a source is not known, or not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -63,6 +65,14 @@ pub enum SourceError {
         /// Where it is said.
         found_in: String,
     },
+    /// A name that means something else.
+    #[error("no source can be called `{name}`")]
+    Reserved {
+        /// The name.
+        name: SourceName,
+        /// Where it is said.
+        found_in: String,
+    },
     /// An address that cannot be used.
     #[error("{found_in} has an address that cannot be used: {reason}")]
     Url {
@@ -107,7 +117,10 @@ impl Explain for SourceError {
         match self {
             Self::NotFound { looked, .. } => looked.iter().map(|place| format!("looked in  {place}")).collect(),
             Self::ExtraIndex { url, .. } => vec![format!("second index  {url}")],
-            Self::Unbound { found_in, .. } | Self::NoSuites { found_in, .. } | Self::WrongKind { found_in, .. } => {
+            Self::Unbound { found_in, .. }
+            | Self::NoSuites { found_in, .. }
+            | Self::WrongKind { found_in, .. }
+            | Self::Reserved { found_in, .. } => {
                 vec![format!("said in  {found_in}")]
             }
             _ => Vec::new(),
@@ -132,6 +145,12 @@ impl Explain for SourceError {
                 format!("add `[sources.{section}]` with `url = \"…\"` to oclock.toml, or to ~/.config/oclock/config.toml for all projects"),
                 "`oclock info` shows what was found and where".into(),
             ],
+            Self::Unknown { name, .. } if name.as_str() == names::URL => {
+                vec!["ask for the wheel by its URL again, in `[pip] packages`, or run `oclock update`".into()]
+            }
+            Self::Reserved { name, .. } => {
+                vec![format!("`{name}` stands for wheels that are asked for by URL: choose another name")]
+            }
             Self::Unknown { name, known } => match nearest(name.as_str(), known.iter().map(String::as_str)) {
                 Some(near) => vec![format!("`[sources.{near}]` is known: did you mean it?")],
                 None => vec![format!("add `[sources.{name}]` with its kind and url to oclock.toml")],

@@ -16,10 +16,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use url::Url;
+
 use crate::base::environment::Environment;
 use crate::base::fs::read_text_if_present;
-use crate::manifest::{SourceKind, SourceSection, parse_settings};
-use crate::model::{ImageReference, SourceName};
+use crate::manifest::{PipSection, SourceKind, SourceSection, WheelUrl, parse_pip_requirement, parse_settings};
+use crate::model::{Artifact, ImageReference, Sha256, SourceName};
 use crate::store::Store;
 
 pub use error::SourceError;
@@ -36,6 +38,8 @@ pub struct Sources {
     store: Option<Store>,
     /// `[sources]` of the project, then of the user.
     overrides: BTreeMap<SourceName, Source>,
+    /// The addresses of wheels that the manifest asks for by URL.
+    wheels: BTreeMap<Sha256, Url>,
     npm: OnceLock<Vec<Source>>,
     pip: OnceLock<Vec<Source>>,
     apt: OnceLock<Vec<Source>>,
@@ -69,6 +73,7 @@ pub fn discover(
         project: project.to_owned(),
         store: None,
         overrides: all,
+        wheels: BTreeMap::new(),
         npm: OnceLock::new(),
         pip: OnceLock::new(),
         apt: OnceLock::new(),
@@ -81,6 +86,25 @@ impl Sources {
     pub fn with_store(mut self, store: &Store) -> Self {
         self.store = Some(store.clone());
         self
+    }
+
+    /// Takes note of the wheels that the manifest asks for by URL: a lockfile does not say where they are.
+    #[must_use]
+    pub fn with_wheels(mut self, section: &PipSection) -> Self {
+        let asked = section.packages.iter().filter_map(|text| parse_pip_requirement(text).ok());
+        let wheels = asked.filter_map(|requirement| WheelUrl::of(&requirement).ok().flatten());
+        self.wheels = wheels.map(|wheel| (wheel.sha256, wheel.url)).collect();
+        self
+    }
+
+    /// The address of a locked file, where the manifest names it.
+    pub fn wheel(&self, artifact: &Artifact) -> Option<&Url> {
+        self.wheels.get(&artifact.sha256)
+    }
+
+    /// Whether a locked file is asked for by URL, or was: then no index lists it.
+    pub fn is_asked_by_url(&self, artifact: &Artifact) -> bool {
+        self.wheel(artifact).is_some() || artifact.source.as_str() == names::URL
     }
 
     /// The npm registries: the one for all packages first, then those that packages or scopes are bound to.
@@ -160,6 +184,7 @@ impl Sources {
             return Ok(source.clone());
         }
         let candidates = match name.as_str() {
+            names::URL => self.wheels.values().next().map(url_source).transpose()?.into_iter().collect(),
             names::DEBIAN | names::DEBIAN_SECURITY => apt::discover(&self.environment, |_| false)?,
             names::PYPI => self.pip()?,
             names::REGISTRY => vec![self.image(None)?],
@@ -198,6 +223,14 @@ impl Sources {
         }
         Ok(sources)
     }
+}
+
+/// The source of a wheel that is asked for by URL and is below none of the sources that there are.
+///
+/// # Errors
+/// Never, for an address that [`WheelUrl`] took.
+pub fn url_source(wheel: &Url) -> Result<Source, SourceError> {
+    found(names::URL, SourceKind::Pip, (wheel.clone(), None), "oclock.toml".to_owned())
 }
 
 /// The one of several sources that a package comes from: bound by its name, else by its scope, else the source without
@@ -271,6 +304,7 @@ fn check_kind(name: &SourceName, kind: SourceKind, found_in: &str) -> Result<(),
         names::NPM => SourceKind::Npm,
         names::PYPI => SourceKind::Pip,
         names::REGISTRY => SourceKind::Image,
+        names::URL => return Err(SourceError::Reserved { name: name.clone(), found_in: found_in.to_owned() }),
         _ => return Ok(()),
     };
     if kind == wanted {

@@ -19,6 +19,8 @@ pub mod names {
     pub const PYPI: &str = "pypi";
     /// The registry of base images.
     pub const REGISTRY: &str = "registry";
+    /// The addresses of wheels that the manifest asks for by URL, where they are below no source.
+    pub const URL: &str = "url";
 }
 
 /// One registry with all that is needed to ask it.

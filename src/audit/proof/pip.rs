@@ -8,12 +8,12 @@ use crate::assemble::pip::{PipAssembleError, verify_wheel};
 use crate::audit::finding::Finding;
 use crate::base::explain::Explain;
 use crate::lock::PipPin;
-use crate::manifest::parse_pip_requirement;
+use crate::manifest::parse_pip_release;
 use crate::store::Store;
 
 pub(super) fn look(pin: &PipPin, store: &Store) -> Result<Looked, Flaw> {
     let facts = verify_wheel(pin, store).map_err(flaw)?;
-    let requires: Vec<_> = facts.requires.iter().filter_map(|text| parse_pip_requirement(text).ok()).collect();
+    let requires: Vec<_> = facts.requires.iter().filter_map(|text| parse_pip_release(text).ok()).collect();
     let unconditional = requires.iter().filter(|requirement| requirement.marker.contents().is_none());
     let facts_of = Facts {
         needs: unconditional.map(|requirement| vec![requirement.name.to_string()]).collect(),

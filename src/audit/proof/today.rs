@@ -185,6 +185,10 @@ async fn ask_pip(request: &TodayRequest<'_>) -> Vec<Finding> {
             Ok(source) => source,
             Err(error) => return vec![unanswered(format!("pip:{name}"), &error)],
         };
+        if pins.iter().any(|pin| request.sources.is_asked_by_url(&pin.artifact)) {
+            let pins: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
+            return ask_gone(request, &pins, &format!("pip:{name}")).await;
+        }
         match fetch_files(name.as_str(), &source, request.http).await {
             Ok(files) => pins.iter().flat_map(|pin| judge_pip(pin, files.as_deref().unwrap_or_default())).collect(),
             Err(error) => vec![unanswered(format!("pip:{name}"), &error)],
@@ -261,15 +265,21 @@ async fn judge_apt(request: &TodayRequest<'_>, today: &Today, pins: &[&AptPin]) 
         }
     }
     // Superseded files stay in the pool for a while.
-    let wanted: Vec<Wanted<'_>> = unlisted.iter().map(|pin| Wanted::of(pin.view(), request.lock)).collect();
+    let unlisted: Vec<PinView<'_>> = unlisted.iter().map(|pin| pin.view()).collect();
+    findings.extend(ask_gone(request, &unlisted, "apt").await);
+    findings
+}
+
+/// Asks for the files themselves, where nothing lists them.
+async fn ask_gone(request: &TodayRequest<'_>, pins: &[PinView<'_>], subject: &str) -> Vec<Finding> {
+    let wanted: Vec<Wanted<'_>> = pins.iter().map(|pin| Wanted::of(*pin, request.lock)).collect();
     match find_gone(&wanted, request.sources, request.http).await {
         Ok(failures) => {
-            let is_gone = |pin: &&&AptPin| failures.iter().any(|failure| failure.artifact == pin.artifact);
-            findings.extend(unlisted.iter().filter(is_gone).map(|pin| gone(&pin.view())));
+            let is_gone = |pin: &&PinView<'_>| failures.iter().any(|failure| failure.artifact == *pin.artifact);
+            pins.iter().filter(is_gone).map(gone).collect()
         }
-        Err(error) => findings.push(unanswered("apt", &error as &FetchError)),
+        Err(error) => vec![unanswered(subject, &error as &FetchError)],
     }
-    findings
 }
 
 /// The base's index by its digest, and what it lists now.

@@ -18,7 +18,7 @@ use super::{Answer, SignatureState, answer};
 use crate::base::http::{HttpClient, Request};
 use crate::lock::PinView;
 use crate::model::Sha256;
-use crate::source::Source;
+use crate::source::{Source, names};
 
 /// The largest page that is read; the largest seen has 21 MB.
 const LARGEST_PAGE: u64 = 128 << 20;
@@ -95,6 +95,9 @@ pub(super) async fn judge(pin: PinView<'_>, source: &Source, http: &HttpClient, 
 }
 
 async fn ask(pin: PinView<'_>, source: &Source, http: &HttpClient, root: &SigstoreRoot) -> Result<Answer, String> {
+    if source.name.as_str() == names::URL {
+        return Ok(answer(SignatureState::NotServed, "it is asked for by URL, and no index attests it"));
+    }
     let project = pin.artifact.path.as_str().split('/').next().unwrap_or_default();
     let page_url = source.url.join(&format!("./{project}/")).map_err(|error| error.to_string())?;
     let request = Request::get(page_url)

@@ -7,7 +7,7 @@ use uv_pep440::Operator;
 use uv_pep508::VersionOrUrl;
 
 use super::{Collected, ImportError, ImportFate, Input};
-use crate::manifest::{PipRequirement, parse_pip_constraint, parse_pip_requirement};
+use crate::manifest::{PipRequirement, parse_pip_constraint, parse_pip_release, parse_pip_requirement};
 use crate::ops::imported::ImportedPip;
 
 /// A line with what belongs to it.
@@ -85,7 +85,7 @@ pub(super) fn constraint(text: &str, at: (&str, usize), collected: &mut Collecte
 
 /// Adds an override once.
 pub(super) fn instead(text: &str, at: (&str, usize), collected: &mut Collected) {
-    match parse_pip_requirement(text) {
+    match parse_pip_release(text) {
         Ok(_) => {
             if !collected.pip_overrides.iter().any(|known| known == text) {
                 collected.pip_overrides.push(text.to_owned());

@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
+use super::direct::Direct;
 use super::metadata::{self, Metadata};
 use super::page::{Choice, Page};
 use super::requirement::Versions;
 use super::target::Target;
 use super::{PipError, WishedPip};
 use crate::base::http::HttpClient;
+use crate::manifest::WheelUrl;
 use crate::model::Sha256;
 use crate::source::{AsOf, Source};
 use crate::store::Store;
@@ -35,6 +37,8 @@ pub(super) struct Choices {
     pub(super) gone: BTreeSet<Sha256>,
     /// As of when files count.
     pub(super) as_of: Option<AsOf>,
+    /// Wheels that the manifest asks for by URL.
+    pub(super) wheels: BTreeMap<PackageName, WheelUrl>,
 }
 
 /// The indexes as far as they were asked. Dropping it stops what is still under way.
@@ -52,6 +56,7 @@ struct Shared {
     store: Store,
     default: Source,
     bound: BTreeMap<PackageName, Source>,
+    direct: BTreeMap<PackageName, Direct>,
     pages: Cells<PackageName, Page>,
     metadata: Cells<Sha256, Metadata>,
 }
@@ -75,6 +80,10 @@ impl Catalogue {
                 bound.entry(name).or_insert_with(|| Source::clone(source));
             }
         }
+        let mut direct = BTreeMap::new();
+        for (name, wheel) in &choices.wheels {
+            direct.insert(name.clone(), Direct::new(wheel.clone(), sources, bound.get(name))?);
+        }
         let shared = Shared {
             target,
             choices,
@@ -82,6 +91,7 @@ impl Catalogue {
             store: store.clone(),
             default: Source::clone(default),
             bound,
+            direct,
             pages: Mutex::default(),
             metadata: Mutex::default(),
         };
@@ -150,7 +160,8 @@ impl Catalogue {
 
 impl Shared {
     fn source_of(&self, name: &PackageName) -> &Source {
-        self.bound.get(name).unwrap_or(&self.default)
+        let direct = self.direct.get(name).map(|direct| &direct.source);
+        direct.or_else(|| self.bound.get(name)).unwrap_or(&self.default)
     }
 
     fn cell(&self, name: &PackageName) -> Arc<OnceCell<Arc<Page>>> {
@@ -166,7 +177,10 @@ impl Shared {
             as_of,
         };
         let fetch = async || {
-            let page = Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await;
+            let page = match self.direct.get(name) {
+                Some(direct) => direct.page(name, choice.gone, &self.target, &self.http, &self.store).await,
+                None => Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await,
+            };
             page.map(Arc::new)
         };
         self.cell(name).get_or_try_init(fetch).await.cloned()

@@ -87,6 +87,14 @@ pub(super) async fn read(
     Ok(parsed)
 }
 
+/// Brings a whole wheel into the store, verified, unless it is there.
+pub(super) async fn bring(wheel: &Wheel, source: &Source, http: &HttpClient, store: &Store) -> Result<(), PipError> {
+    match store.contains(&wheel.sha256) {
+        true => Ok(()),
+        false => Asker { wheel, source, http, store }.whole().await.map(drop),
+    }
+}
+
 fn parse(text: &[u8], name: &PackageName, version: &Version) -> RawMetadata {
     match ResolutionMetadata::parse_metadata(text) {
         Err(error) => {

@@ -1,10 +1,11 @@
 //! pip: requirements → the whole closure of wheels for the target interpreter and platform.
 //!
 //! PubGrub over the simple indexes (PEP 503, 691), wheels only. A project's page says which wheels there are; what a wheel
-//! needs is read from its metadata, which costs a few kilobytes of its end. Source distributions are never built and URL
-//! requirements are refused by name. It knows nothing of the host's Python.
+//! needs is read from its metadata, which costs a few kilobytes of its end. Source distributions are never built. A URL is
+//! taken where the manifest names a wheel with its hash; those in metadata are refused by name. It knows nothing of the host's Python.
 
 mod catalogue;
+mod direct;
 mod error;
 mod explain;
 mod html;
@@ -91,7 +92,8 @@ pub async fn resolve(
     let mut wished: BTreeMap<PackageName, Vec<WishedPip>> = BTreeMap::new();
     request.wished.iter().for_each(|wish| wished.entry(wish.name.clone()).or_default().push(wish.clone()));
     let (preferred, gone) = (preferred(request)?, gone(request));
-    let choices = Choices { preferred, wished, gone, as_of: request.as_of.cloned() };
+    let wheels = asked.wheels.clone();
+    let choices = Choices { preferred, wished, gone, as_of: request.as_of.cloned(), wheels };
     let catalogue = Catalogue::new(target, choices, sources, http, store)?;
     asked.check_names(&catalogue).await?;
     let solution = solve::solve(&asked, &catalogue).await?;

@@ -115,7 +115,8 @@ impl Page {
         Ok(Self::judge(name, files, target, choice))
     }
 
-    fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target, choice: Choice<'_>) -> Self {
+    /// Judges the files of a project.
+    pub(super) fn judge(name: &PackageName, files: Vec<ListedFile>, target: &Target, choice: Choice<'_>) -> Self {
         let is_preferred = |sha256: Option<Sha256>| sha256.is_some() && choice.preferred == sha256;
         let lacks_preferred = choice.preferred.is_some() && !files.iter().any(|file| is_preferred(file.sha256));
         let mut page = Self { known: true, lacks_preferred, ..Self::default() };

@@ -8,14 +8,14 @@ use std::str::FromStr;
 
 use pubgrub::Ranges;
 use uv_normalize::{ExtraName, PackageName};
-use uv_pep440::Version;
+use uv_pep440::{Version, VersionSpecifier};
 use uv_pep508::{MarkerTree, VersionOrUrl};
 use uv_pypi_types::VerbatimParsedUrl;
 
 use super::PipError;
 use super::catalogue::Catalogue;
 use super::target::Target;
-use crate::manifest::PipSection;
+use crate::manifest::{PipSection, WheelUrl, parse_pip_requirement};
 
 /// A requirement of PEP 508.
 pub(super) type Requirement = uv_pep508::Requirement<VerbatimParsedUrl>;
@@ -58,6 +58,8 @@ impl fmt::Display for Node {
 pub(super) struct Asked {
     /// Those whose markers hold for the target, in the order written.
     pub(super) requirements: Vec<Requirement>,
+    /// The wheels that it names by URL: of each project no other version is asked for then.
+    pub(super) wheels: BTreeMap<PackageName, WheelUrl>,
     constraints: BTreeMap<PackageName, Versions>,
     overrides: BTreeMap<PackageName, Vec<Requirement>>,
 }
@@ -65,7 +67,7 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn parse(section: &PipSection, target: &Target) -> Result<Self, PipError> {
         let holds = |requirement: &Requirement| requirement.evaluate_markers(&target.markers, &[]);
-        let requirements = section.packages.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let requirements = section.packages.iter().map(|text| parse_asked(text)).collect::<Result<Vec<_>, _>>()?;
         let mut overrides = BTreeMap::<PackageName, Vec<Requirement>>::new();
         for text in &section.overrides {
             let requirement = parse(text)?;
@@ -86,8 +88,18 @@ impl Asked {
                     .or_insert(limit);
             }
         }
-        let mut asked = Self { requirements: Vec::new(), constraints, overrides };
-        let instead = requirements.iter().flat_map(|requirement| asked.instead_of(requirement).into_owned());
+        let mut asked = Self { requirements: Vec::new(), wheels: BTreeMap::new(), constraints, overrides };
+        for (requirement, wheel) in &requirements {
+            let (name, counts) =
+                (&requirement.name, holds(requirement) && !asked.overrides.contains_key(&requirement.name));
+            let Some(wheel) = wheel.as_ref().filter(|_| counts) else { continue };
+            let before = asked.wheels.insert(name.clone(), wheel.clone());
+            if before.is_some_and(|before| before != *wheel) {
+                let why = format!("`{name}` is asked for from another URL too");
+                return Err(PipError::Requirement { text: wheel.url.to_string(), why });
+            }
+        }
+        let instead = requirements.iter().flat_map(|(requirement, _)| asked.instead_of(requirement).into_owned());
         asked.requirements = instead.filter(holds).collect();
         Ok(asked)
     }
@@ -197,16 +209,37 @@ fn versions(requirement: &Requirement) -> Option<Versions> {
     }
 }
 
+/// Reads a requirement of the manifest. One by URL asks for the version of the wheel that it names.
+fn parse_asked(text: &str) -> Result<(Requirement, Option<WheelUrl>), PipError> {
+    let mut requirement = read(text)?;
+    if versions(&requirement).is_some() {
+        return Ok((requirement, None));
+    }
+    let asked = parse_pip_requirement(text).map_err(|error| error.to_string());
+    let wheel = asked.and_then(|asked| WheelUrl::of(&asked));
+    let wheel = wheel.map_err(|why| PipError::Requirement { text: text.to_owned(), why })?;
+    let exactly = wheel.as_ref().map(|wheel| VersionSpecifier::equals_version(wheel.version.clone()).into());
+    requirement.version_or_url = exactly.map(VersionOrUrl::VersionSpecifier);
+    Ok((requirement, wheel))
+}
+
+/// Reads a constraint or an override.
 fn parse(text: &str) -> Result<Requirement, PipError> {
-    let fail = |why: String| PipError::Requirement { text: text.to_owned(), why };
-    let requirement = Requirement::from_str(text)
-        .map_err(|error| fail(error.to_string().lines().next().unwrap_or_default().to_owned()))?;
+    let requirement = read(text)?;
     match versions(&requirement) {
         Some(_) => Ok(requirement),
-        None => {
-            Err(fail(format!("`{}` is asked for from a URL: only wheels of an index can be locked", requirement.name)))
-        }
+        None => Err(PipError::Requirement {
+            text: text.to_owned(),
+            why: format!("`{}` is asked for from a URL, which `packages` alone may do", requirement.name),
+        }),
     }
+}
+
+fn read(text: &str) -> Result<Requirement, PipError> {
+    Requirement::from_str(text).map_err(|error| {
+        let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+        PipError::Requirement { text: text.to_owned(), why }
+    })
 }
 
 #[cfg(test)]
