@@ -12,10 +12,8 @@ use std::process::Command;
 
 use oclock::base::progress::Progress;
 use oclock::base::tar::{Special, TarMeta, TarWriter};
-use oclock::image::{
-    ManifestFormat, SealedImage, SealedLayer, manifest_of, write_directory, write_docker_archive, write_oci,
-};
-use oclock::model::{Platform, Sha256};
+use oclock::image::{SealedImage, SealedLayer, manifest_of, write_directory, write_docker_archive, write_oci};
+use oclock::model::{LayerCompression, Platform, Sha256};
 use oclock::store::Store;
 use serde_json::{Value, json};
 use support::project::{Answer, Project};
@@ -390,7 +388,7 @@ fn a_kept_image_is_the_same_in_every_form_it_is_written_in() {
     let (image, store) = kept(&project, false);
     let id = image.id.prefixed();
     write_docker_archive(&project.root().join("a.tar"), &image, &["a".into()], &store).unwrap();
-    let manifest = manifest_of(&image, ManifestFormat::Docker, &store, &Progress::hidden()).unwrap();
+    let manifest = manifest_of(&image, LayerCompression::Gzip, &store, &Progress::hidden()).unwrap();
     write_oci(&project.root().join("layout"), &manifest, Platform::LINUX_AMD64, &["a".into(), "b".into()], &store)
         .unwrap();
     write_directory(&project.root().join("dir"), &manifest, &store).unwrap();

@@ -45,6 +45,29 @@ fn commands() -> BTreeSet<String> {
 }
 
 #[test]
+fn every_key_of_a_manifest_is_on_its_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/manifest.md")).unwrap();
+    let policy = fs::read_to_string(root.join("docs/policy.md")).unwrap();
+    for (section, keys) in oclock::manifest::KEYS {
+        let part =
+            page.split(&format!("\n## `[{section}]`\n")).nth(1).unwrap_or_else(|| panic!("no part on {section}"));
+        let part = part.split("\n## ").next().unwrap();
+        for key in *keys {
+            let is_there = if *section == "policy" {
+                policy.contains(&format!("{key}"))
+            } else {
+                part.contains(&format!("| `{key}` |"))
+            };
+            assert!(is_there, "{section}: {key}");
+        }
+    }
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let manifest = oclock::manifest::parse_manifest(example, "docs/manifest.md").unwrap();
+    assert_eq!((manifest.apt.packages.len(), manifest.npm.overrides.len(), manifest.sources.len()), (3, 1, 1));
+}
+
+#[test]
 fn every_command_has_a_page_and_every_page_a_command() {
     let files = fs::read_dir(pages()).unwrap().flatten();
     let mut names: BTreeSet<String> =

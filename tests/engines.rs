@@ -18,10 +18,10 @@ use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::engine::{BuildRequest, Engine, EngineChoice, Known, find};
 use oclock::image::{
-    Difference, EncodedManifest, Encoding, ManifestFormat, Origin, SealRequest, SealedImage, compare, config_of,
-    manifest_digest, manifest_of, seal, write_directory, write_docker_archive, write_oci,
+    Difference, EncodedManifest, Encoding, Origin, SealRequest, SealedImage, compare, config_of, manifest_of, seal,
+    write_directory, write_docker_archive, write_oci,
 };
-use oclock::model::Platform;
+use oclock::model::{LayerCompression, Platform};
 use oclock::store::Store;
 
 const EPOCH: i64 = 1_760_000_000;
@@ -161,7 +161,7 @@ impl Stage {
     }
 
     fn manifest(&self, image: &SealedImage) -> EncodedManifest {
-        manifest_digest(image, &self.store, &Progress::hidden()).unwrap()
+        manifest_of(image, LayerCompression::Gzip, &self.store, &Progress::hidden()).unwrap()
     }
 }
 
@@ -317,11 +317,11 @@ fn docker_takes_the_compressed_layers_from_a_registry_layout() {
 fn an_oci_manifest_never_loses_the_healthcheck_in_silence() {
     let _alone = alone();
     let (stage, image) = built();
-    let refused = manifest_of(image, ManifestFormat::Oci, &stage.store, &Progress::hidden()).unwrap_err();
+    let refused = manifest_of(image, LayerCompression::Zstd, &stage.store, &Progress::hidden()).unwrap_err();
     assert!(refused.to_string().contains("HEALTHCHECK"), "{refused}");
     let without = SealedImage { has_healthcheck: false, ..image.clone() };
-    let manifest = manifest_of(&without, ManifestFormat::Oci, &stage.store, &Progress::hidden()).unwrap();
-    assert!(String::from_utf8(manifest.bytes).unwrap().contains("oci.image.layer.v1.tar+gzip"));
+    let manifest = manifest_of(&without, LayerCompression::Zstd, &stage.store, &Progress::hidden()).unwrap();
+    assert!(String::from_utf8(manifest.bytes).unwrap().contains("oci.image.layer.v1.tar+zstd"));
 }
 
 #[test]

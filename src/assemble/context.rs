@@ -16,7 +16,7 @@ use crate::lock::{AptPin, BaseManifest, BasePin, Lockfile, NpmPin, PinView, PipP
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
 use crate::store::Store;
-use crate::template::{RESERVED, Rendered};
+use crate::template::{COMPILE_LINE, RESERVED, Rendered};
 
 /// What a context is made from.
 #[derive(Clone, Copy, Debug)]
@@ -368,8 +368,6 @@ fn python(request: &ContextRequest<'_>) -> Result<Python, AssembleError> {
     said.or(installed).map(|version| Python { version, executable: DEBIAN_PYTHON }).ok_or(AssembleError::NoPython)
 }
 
-/// The line that `pip.install` has for it.
-const COMPILE_LINE: &str = "sh /.oclock/compile";
 /// What the shell and the interpreter of a Debian root are made of, and an interpreter below `/usr/local`.
 const INTERPRETER: &[&str] = &[
     "/.oclock/clean",

@@ -1,19 +1,29 @@
-//! The frozen encoder: the same layer gives the same compressed bytes, on any number of cores.
+//! The frozen encoders: the same layer gives the same compressed bytes, on any number of cores.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor as Deflate};
+use zstd::bulk::Compressor as Zstd;
 
-/// Names the encoder in the lock: format, library with version, level, block size.
-pub const ENCODER: &str = "gzip-libdeflate-1.26.1-6-4MiB";
+use crate::model::LayerCompression;
 
-/// Each block is a gzip member of its own (RFC 1952, section 2.2: a file is a series of members).
+/// Names an encoder in the lock: format, library with version, level, block size.
+pub fn encoder(compression: LayerCompression) -> &'static str {
+    match compression {
+        LayerCompression::Gzip => "gzip-libdeflate-1.26.1-6-4MiB",
+        LayerCompression::Zstd => "zstd-1.5.7-3-4MiB",
+    }
+}
+
+/// Each block is a gzip member (RFC 1952, section 2.2) or a zstd frame (RFC 8878, section 3) of its own: files of either
+/// are a series of them.
 const BLOCK: usize = 4 * 1024 * 1024;
-const LEVEL: i32 = 6;
+const GZIP_LEVEL: i32 = 6;
+const ZSTD_LEVEL: i32 = 3;
 /// Bounds the memory: each core holds a block and what it becomes.
 const MOST_CORES: usize = 8;
 /// Blocks of one layer that may wait to be compressed or written.
@@ -23,6 +33,13 @@ const MOST_PENDING: usize = 4;
 #[derive(Debug)]
 pub(super) struct Pool {
     jobs: SyncSender<Job>,
+    compression: LayerCompression,
+}
+
+impl Pool {
+    pub(super) fn compression(&self) -> LayerCompression {
+        self.compression
+    }
 }
 
 #[derive(Debug)]
@@ -39,11 +56,11 @@ struct Compressed {
 }
 
 /// Runs something that compresses, with threads for it.
-pub(super) fn with_pool<T>(run: impl FnOnce(&Pool) -> T) -> T {
-    with_threads(std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_CORES), run)
+pub(super) fn with_pool<T>(compression: LayerCompression, run: impl FnOnce(&Pool) -> T) -> T {
+    with_threads(std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_CORES), compression, run)
 }
 
-fn with_threads<T>(threads: usize, run: impl FnOnce(&Pool) -> T) -> T {
+fn with_threads<T>(threads: usize, compression: LayerCompression, run: impl FnOnce(&Pool) -> T) -> T {
     std::thread::scope(|scope| {
         let (jobs, waiting) = sync_channel::<Job>(threads);
         let waiting = std::sync::Arc::new(Mutex::new(waiting));
@@ -54,14 +71,14 @@ fn with_threads<T>(threads: usize, run: impl FnOnce(&Pool) -> T) -> T {
                 loop {
                     let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(Job { block, done }) = job else { break };
-                    let compressed = compress(&mut compressor, &block);
+                    let compressed = compress(&mut compressor, compression, &block);
                     // Nobody waits any more when the layer failed.
                     let _ = done.send(compressed.map(|member| Compressed { member, block }));
                 }
             });
         }
         drop(waiting);
-        run(&Pool { jobs })
+        run(&Pool { jobs, compression })
     })
 }
 
@@ -80,9 +97,13 @@ impl<'a, W: Write> EncodingWriter<'a, W> {
         Self { pool, block: Vec::new(), pending: VecDeque::new(), is_empty: true, out }
     }
 
+    pub(super) fn compression(&self) -> LayerCompression {
+        self.pool.compression
+    }
+
     /// Compresses what is left and gives the inner writer back.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        // An empty input is one empty member: a gzip file must have one.
+        // An empty input is one empty member or frame: a file must have one.
         if self.is_empty || !self.block.is_empty() {
             self.submit()?;
         }
@@ -138,39 +159,56 @@ fn ended() -> io::Error {
     io::Error::other("the compressor ended early")
 }
 
-/// Compresses all of `file` into `out`. Calls `each` with the number of bytes that were read.
-pub(super) fn encode<W: Write>(mut file: impl Read, out: W, mut each: impl FnMut(u64)) -> io::Result<W> {
-    with_pool(|pool| {
-        let mut writer = EncodingWriter::new(pool, out);
-        let copied = crate::base::fs::copy_with(&mut file, &mut writer, |piece| each(piece.len() as u64));
-        copied.and_then(|_| writer.finish())
-    })
+/// What a thread of the pool keeps from block to block.
+enum Compressor {
+    Gzip(Deflate),
+    Zstd(Zstd<'static>),
 }
 
-fn compress(kept: &mut Option<Compressor>, block: &[u8]) -> io::Result<Vec<u8>> {
+impl Compressor {
+    fn new(compression: LayerCompression) -> io::Result<Self> {
+        match compression {
+            LayerCompression::Gzip => {
+                let level = CompressionLvl::new(GZIP_LEVEL);
+                let level = level.map_err(|_| io::Error::other("the compressor does not know its level"))?;
+                Ok(Self::Gzip(Deflate::new(level)))
+            }
+            LayerCompression::Zstd => {
+                let mut zstd = Zstd::new(ZSTD_LEVEL)?;
+                zstd.include_checksum(true)?;
+                Ok(Self::Zstd(zstd))
+            }
+        }
+    }
+}
+
+fn compress(kept: &mut Option<Compressor>, compression: LayerCompression, block: &[u8]) -> io::Result<Vec<u8>> {
     let compressor = match kept {
         Some(compressor) => compressor,
-        None => {
-            let level = CompressionLvl::new(LEVEL);
-            kept.insert(Compressor::new(level.map_err(|_| io::Error::other("the compressor does not know its level"))?))
-        }
+        None => kept.insert(Compressor::new(compression)?),
     };
-    let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
-    let length = compressor.gzip_compress(block, &mut member).map_err(io::Error::other)?;
-    member.truncate(length);
-    Ok(member)
+    match compressor {
+        Compressor::Gzip(deflate) => {
+            let mut member = vec![0; deflate.gzip_compress_bound(block.len())];
+            let length = deflate.gzip_compress(block, &mut member).map_err(io::Error::other)?;
+            member.truncate(length);
+            Ok(member)
+        }
+        Compressor::Zstd(zstd) => zstd.compress(block),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
     use crate::model::Sha256;
 
-    fn encoded(bytes: &[u8]) -> Vec<u8> {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        io::Seek::rewind(&mut file).unwrap();
-        encode(&file, Vec::new(), |_| {}).unwrap()
+    fn write(pool: &Pool, bytes: &[u8]) -> Vec<u8> {
+        let mut writer = EncodingWriter::new(pool, Vec::new());
+        bytes.chunks(1_000_003).for_each(|piece| writer.write_all(piece).unwrap());
+        writer.finish().unwrap()
     }
 
     /// Bytes that neither compress to nothing nor are random to the machine.
@@ -179,45 +217,58 @@ mod tests {
     }
 
     #[test]
-    fn members_decompress_to_what_went_in() {
-        for length in [0, 1, BLOCK, BLOCK + 1, 9 * BLOCK + 17] {
-            let bytes = sample(length);
-            let compressed = encoded(&bytes);
-            let mut back = Vec::new();
-            flate2::read::MultiGzDecoder::new(&compressed[..]).read_to_end(&mut back).unwrap();
-            assert!(back == bytes, "{length}");
-            assert_eq!(compressed[4..8], [0; 4], "no time");
-            assert_eq!(compressed[9], 255, "no operating system");
+    fn blocks_decompress_to_what_went_in() {
+        for compression in LayerCompression::ALL {
+            for length in [0, 1, BLOCK, BLOCK + 1, 9 * BLOCK + 17] {
+                let bytes = sample(length);
+                let compressed = with_pool(compression, |pool| write(pool, &bytes));
+                let mut back = Vec::new();
+                let read = match compression {
+                    LayerCompression::Gzip => flate2::read::MultiGzDecoder::new(&compressed[..]).read_to_end(&mut back),
+                    LayerCompression::Zstd => zstd::Decoder::new(&compressed[..]).unwrap().read_to_end(&mut back),
+                };
+                assert_eq!(read.unwrap(), bytes.len());
+                if compression == LayerCompression::Gzip {
+                    assert_eq!(compressed[4..8], [0; 4], "no time");
+                    assert_eq!(compressed[9], 255, "no operating system");
+                }
+                assert!(back == bytes, "{compression} {length}");
+            }
         }
     }
 
     #[test]
     fn cores_and_other_layers_play_no_part() {
         let layers = [sample(0), sample(3), sample(2 * BLOCK), sample(5 * BLOCK + 1)];
-        let alone: Vec<Vec<u8>> = layers.iter().map(|layer| encoded(layer)).collect();
-        for threads in [1, 2, 5] {
-            let together: Vec<Vec<u8>> = with_threads(threads, |pool| {
-                std::thread::scope(|scope| {
-                    let write = |layer: &[u8]| {
-                        let mut writer = EncodingWriter::new(pool, Vec::new());
-                        layer.chunks(1_000_003).for_each(|piece| writer.write_all(piece).unwrap());
-                        writer.finish().unwrap()
-                    };
-                    let writers: Vec<_> = layers.iter().map(|layer| scope.spawn(move || write(layer))).collect();
-                    writers.into_iter().map(|writer| writer.join().unwrap()).collect()
-                })
-            });
-            assert!(together == alone, "{threads}");
+        for compression in LayerCompression::ALL {
+            let one = |layer: &Vec<u8>| with_pool(compression, |pool| write(pool, layer));
+            let alone: Vec<Vec<u8>> = layers.iter().map(one).collect();
+            for threads in [1, 2, 5] {
+                let together: Vec<Vec<u8>> = with_threads(threads, compression, |pool| {
+                    std::thread::scope(|scope| {
+                        let writers: Vec<_> =
+                            layers.iter().map(|layer| scope.spawn(move || write(pool, layer))).collect();
+                        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+                    })
+                });
+                assert!(together == alone, "{compression} {threads}");
+            }
         }
     }
 
     #[test]
-    fn the_encoder_is_frozen() {
-        let digest = Sha256::of(encoded(&sample(BLOCK + 100_000)));
-        assert_eq!(
-            digest.to_string(),
-            "c89ca02b6f6890f201817b16c04fde99771b0d2d65c46f4ed4152e86db3521ba",
-            "a change here breaks every recorded manifest digest"
-        );
+    fn the_encoders_are_frozen() {
+        let frozen = [
+            (LayerCompression::Gzip, "c89ca02b6f6890f201817b16c04fde99771b0d2d65c46f4ed4152e86db3521ba"),
+            (LayerCompression::Zstd, "4ff9a3cec720fa947d45e83e888e20c92442e50f7932844877df503c1ebb1602"),
+        ];
+        for (compression, digest) in frozen {
+            let bytes = with_pool(compression, |pool| write(pool, &sample(BLOCK + 100_000)));
+            assert_eq!(
+                Sha256::of(bytes).to_string(),
+                digest,
+                "{compression}: a change here breaks every recorded manifest digest"
+            );
+        }
     }
 }

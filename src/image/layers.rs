@@ -75,7 +75,9 @@ pub(super) fn write_layers(
     let plans = plan_layers(request)?;
     match request.encoding {
         Encoding::Later => write_plans(&plans, request.epoch, store, phase, None),
-        Encoding::Now => with_pool(|pool| write_plans(&plans, request.epoch, store, phase, Some(pool))),
+        Encoding::Now(compression) => {
+            with_pool(compression, |pool| write_plans(&plans, request.epoch, store, phase, Some(pool)))
+        }
     }
 }
 
@@ -277,9 +279,10 @@ impl<'a> Plan<'a> {
         let sink = writer.finish().and_then(|buffer| buffer.into_inner().map_err(io::Error::from)).map_err(fail())?;
         let (diff_id, size) = sink.plain.commit(None)?;
         if let Some(encoded) = sink.encoded {
+            let compression = encoded.compression();
             let encoded = encoded.finish().map_err(|source| SealError::Encode { diff_id, source })?;
             let (digest, size) = encoded.commit(None)?;
-            keep_encoded(&diff_id, Blob { digest, size }, store)?;
+            keep_encoded(&diff_id, compression, Blob { digest, size }, store)?;
         }
         Ok(SealedLayer { origin: self.name.clone(), diff_id, size, blob: None })
     }
@@ -324,8 +327,8 @@ mod tests {
     use super::*;
     use crate::base::progress::Progress;
     use crate::base::untar::{TarKind, read_tar};
-    use crate::image::encode::encode;
     use crate::image::seal::SYSTEM_LAYER;
+    use crate::model::LayerCompression;
 
     fn write(tree: &Tree, origins: &[Origin]) -> Vec<(String, Vec<(String, TarKind)>)> {
         let directory = tempfile::tempdir().unwrap();
@@ -400,7 +403,7 @@ mod tests {
         tree.insert_with_parents(Path::new("opt/venv/small"), Entry::file(0o644, b"x".to_vec()));
         let rules = Rules::built_in().unwrap();
         let origins = [origin("pip", &["/opt/venv"])];
-        let written = [Encoding::Now, Encoding::Later].map(|encoding| {
+        let written = [Encoding::Now(LayerCompression::Gzip), Encoding::Later].map(|encoding| {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path()).unwrap();
             let request = LayersRequest {
@@ -414,7 +417,11 @@ mod tests {
             };
             let layers = write_layers(&request, &store, &Progress::hidden().bytes("", 0)).unwrap();
             let compressed = |layer: &SealedLayer| {
-                let encoded = encode(store.open_blob(&layer.diff_id).unwrap(), Vec::new(), |_| {}).unwrap();
+                let plain = std::fs::read(store.blob_path(&layer.diff_id)).unwrap();
+                let encoded = with_pool(LayerCompression::Gzip, |pool| {
+                    let mut writer = EncodingWriter::new(pool, Vec::new());
+                    writer.write_all(&plain).and_then(|()| writer.finish()).unwrap()
+                });
                 Sha256::of(encoded)
             };
             let kept = layers.iter().map(|layer| store.contains(&compressed(layer))).collect::<Vec<bool>>();

@@ -5,12 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::SealError;
-use super::encode::{ENCODER, encode};
+use super::encode::{EncodingWriter, Pool, encoder, with_pool};
 use super::seal::{SealedImage, SealedLayer};
 use crate::base::archive::Compression;
+use crate::base::fs::copy_with;
 use crate::base::progress::{Phase, Progress};
 use crate::base::text::{count, human_size};
-use crate::model::{Hasher, Sha256};
+use crate::model::{Hasher, LayerCompression, Sha256};
 use crate::store::Store;
 
 /// The memo that says which blob a layer compresses to.
@@ -110,36 +111,39 @@ impl Descriptor {
     }
 }
 
-/// The image's manifest in Docker's dialect, the one whose digest a lock records.
+/// The dialect of an image's manifest: Docker's has no layers with zstd that its own registry clients read.
 ///
 /// # Errors
-/// As [`manifest_of`].
-pub fn manifest_digest(image: &SealedImage, store: &Store, progress: &Progress) -> Result<EncodedManifest, SealError> {
-    manifest_of(image, ManifestFormat::Docker, store, progress)
+/// When the dialect would lose a HEALTHCHECK.
+pub fn manifest_format(compression: LayerCompression, has_healthcheck: bool) -> Result<ManifestFormat, SealError> {
+    match (compression, has_healthcheck) {
+        (LayerCompression::Gzip, _) => Ok(ManifestFormat::Docker),
+        (LayerCompression::Zstd, false) => Ok(ManifestFormat::Oci),
+        (LayerCompression::Zstd, true) => Err(SealError::HealthcheckLost),
+    }
 }
 
-/// Compresses the layers that are not compressed yet and writes the manifest.
+/// Compresses the layers that are not compressed yet and writes the manifest, the one whose digest a lock records.
 ///
 /// # Errors
 /// When a layer is missing or damaged, the store cannot be written, or the dialect would lose a HEALTHCHECK.
 pub fn manifest_of(
     image: &SealedImage,
-    format: ManifestFormat,
+    compression: LayerCompression,
     store: &Store,
     progress: &Progress,
 ) -> Result<EncodedManifest, SealError> {
-    if format == ManifestFormat::Oci && image.has_healthcheck {
-        return Err(SealError::HealthcheckLost);
-    }
+    let format = manifest_format(compression, image.has_healthcheck)?;
     let config = Blob { digest: image.id, size: store.read_blob(&image.id)?.len() as u64 };
-    let known: Vec<Option<Blob>> = image.layers.iter().map(|layer| known_blob(layer, store)).collect();
+    let known: Vec<Option<Blob>> = image.layers.iter().map(|layer| known_blob(layer, compression, store)).collect();
     let missing = image.layers.iter().zip(&known).filter(|(_, blob)| blob.is_none());
     let phase = progress.bytes("compressing layers", missing.map(|(layer, _)| layer.size).sum());
     let is_new = known.iter().any(Option::is_none);
-    let mut layers = Vec::new();
-    for (layer, blob) in image.layers.iter().zip(known) {
-        layers.push(blob.map_or_else(|| encode_layer(layer, store, &phase), Ok)?);
-    }
+    let layers = with_pool(compression, |pool| {
+        let encoded =
+            |(layer, blob): (_, Option<Blob>)| blob.map_or_else(|| encode_layer(layer, pool, store, &phase), Ok);
+        image.layers.iter().zip(known).map(encoded).collect::<Result<Vec<Blob>, SealError>>()
+    })?;
     if is_new {
         let size = layers.iter().map(|layer| layer.size).sum();
         phase.finish(&format!("{}, {}", count(layers.len(), "layer"), human_size(size)));
@@ -152,7 +156,11 @@ pub fn manifest_of(
             .iter()
             .zip(&image.layers)
             .map(|(blob, layer)| {
-                let compression = layer.blob.map_or(Compression::Gzip, |base| base.compression);
+                let own = match compression {
+                    LayerCompression::Gzip => Compression::Gzip,
+                    LayerCompression::Zstd => Compression::Zstd,
+                };
+                let compression = layer.blob.map_or(own, |base| base.compression);
                 Descriptor::new(format.layer_type(compression), *blob)
             })
             .collect(),
@@ -161,35 +169,42 @@ pub fn manifest_of(
     Ok(EncodedManifest { digest: Sha256::of(&bytes), bytes, format, config, layers })
 }
 
-fn question(diff_id: &Sha256) -> Sha256 {
+fn question(diff_id: &Sha256, compression: LayerCompression) -> Sha256 {
     let mut hasher = Hasher::default();
-    hasher.field(ENCODER);
+    hasher.field(encoder(compression));
     hasher.field(diff_id.as_bytes());
     hasher.finish()
 }
 
 /// What a layer compresses to, when that is known and still in the store.
-fn known_blob(layer: &SealedLayer, store: &Store) -> Option<Blob> {
+fn known_blob(layer: &SealedLayer, compression: LayerCompression, store: &Store) -> Option<Blob> {
     if let Some(base) = layer.blob {
         return Some(base.blob);
     }
-    let answer = store.memo(MEMO, &question(&layer.diff_id))?;
+    let answer = store.memo(MEMO, &question(&layer.diff_id, compression))?;
     let blob: Blob = serde_json::from_slice(&answer).ok()?;
     store.contains(&blob.digest).then_some(blob)
 }
 
-fn encode_layer(layer: &SealedLayer, store: &Store, phase: &Phase) -> Result<Blob, SealError> {
-    let file = store.open_blob(&layer.diff_id)?;
-    let writer = encode(&file, store.create_blob()?, |bytes| phase.advance(bytes))
-        .map_err(|source| SealError::Encode { diff_id: layer.diff_id, source })?;
-    let (digest, size) = writer.commit(None)?;
+fn encode_layer(layer: &SealedLayer, pool: &Pool, store: &Store, phase: &Phase) -> Result<Blob, SealError> {
+    let mut file = store.open_blob(&layer.diff_id)?;
+    let mut writer = EncodingWriter::new(pool, store.create_blob()?);
+    let copied = copy_with(&mut file, &mut writer, |piece| phase.advance(piece.len() as u64));
+    let written = copied.and_then(|_| writer.finish());
+    let (digest, size) =
+        written.map_err(|source| SealError::Encode { diff_id: layer.diff_id, source })?.commit(None)?;
     let blob = Blob { digest, size };
-    keep_encoded(&layer.diff_id, blob, store)?;
+    keep_encoded(&layer.diff_id, pool.compression(), blob, store)?;
     Ok(blob)
 }
 
 /// Remembers what a layer compresses to.
-pub(super) fn keep_encoded(diff_id: &Sha256, blob: Blob, store: &Store) -> Result<(), SealError> {
+pub(super) fn keep_encoded(
+    diff_id: &Sha256,
+    compression: LayerCompression,
+    blob: Blob,
+    store: &Store,
+) -> Result<(), SealError> {
     let answer = serde_json::to_vec(&blob).map_err(|source| SealError::Json { what: "layer", source })?;
-    Ok(store.set_memo(MEMO, &question(diff_id), &answer)?)
+    Ok(store.set_memo(MEMO, &question(diff_id, compression), &answer)?)
 }

@@ -28,11 +28,12 @@ pub use compare::{
     ConfigDifference, Difference, FileDifference, FileFacts, ImageComparison, ImageName, compare, compare_images,
 };
 pub use config::{ConfigError, Healthcheck, ImageConfig, config_of, config_on, inherited_config};
-pub use encode::ENCODER;
+pub use encode::encoder;
 pub use inspect::{InspectError, OpenImage, open_path, open_sealed};
 pub use layers::Origin;
-pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_digest, manifest_of};
+pub use manifest::{BaseBlob, Blob, EncodedManifest, ManifestFormat, manifest_format, manifest_of};
 pub use output::{index_of, write_directory, write_docker_archive, write_oci, write_oci_index};
+pub use packages::python_source;
 pub use rules::{rules_digest, rules_text};
 pub use seal::{
     BASE_LAYER, Encoding, NPM_LAYER, PIP_LAYER, SYSTEM_LAYER, SealBase, SealRequest, SealedImage, SealedLayer, seal,
@@ -130,7 +131,9 @@ impl Explain for SealError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::HealthcheckLost => vec!["leave the format at docker (the default)".into()],
+            Self::HealthcheckLost => {
+                vec!["take out `compression = \"zstd\"`: images with gzip layers keep their HEALTHCHECK".into()]
+            }
             Self::Containerfile(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Inspect(error) => error.hints(),

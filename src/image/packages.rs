@@ -12,7 +12,7 @@ pub(super) const DPKG_INFO: &str = "var/lib/dpkg/info";
 const NODE_MODULES: &str = "node_modules";
 
 /// `a/b.py` of `a/__pycache__/b.cpython-313.pyc` (PEP 3147).
-pub(super) fn python_source(path: &Path) -> Option<PathBuf> {
+pub fn python_source(path: &Path) -> Option<PathBuf> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".pyc")?.split('.').next()?;
     let folder = path.parent()?;
     (folder.file_name()? == "__pycache__").then(|| folder.with_file_name(format!("{stem}.py")))

@@ -12,7 +12,7 @@ use super::tree::{Node, Tree};
 use crate::base::progress::Progress;
 use crate::base::text::{count, human_size};
 use crate::engine::BuiltRoot;
-use crate::model::{Platform, Sha256};
+use crate::model::{LayerCompression, Platform, Sha256};
 use crate::store::Store;
 
 /// The name of the layer that holds what no origin claims.
@@ -45,7 +45,7 @@ pub struct SealBase<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Yes: they leave for a layout or a registry, or the manifest's digest is wanted.
-    Now,
+    Now(LayerCompression),
     /// No; what needs it later reads them again.
     Later,
 }

@@ -7,7 +7,7 @@ use crate::manifest::{
     AptSection, BaseRequest, ImageSection, Manifest, NpmOverride, NpmSection, PipSection, Recommends,
     parse_pip_requirement,
 };
-use crate::model::{Hasher, Sha256};
+use crate::model::{Hasher, LayerCompression, Sha256};
 
 use super::model::Fingerprints;
 
@@ -30,6 +30,10 @@ fn image(section: &ImageSection) -> Sha256 {
     }
     question.values("platforms", &section.platforms);
     question.values("epoch", section.epoch);
+    // What older manifests could not say does not change their fingerprint.
+    if section.compression != LayerCompression::default() {
+        question.values("compression", [section.compression]);
+    }
     question.answer()
 }
 
@@ -55,7 +59,6 @@ fn npm(section: &NpmSection) -> Sha256 {
         question.values("project", [directory]);
         question.values("packages", asked(packages));
     }
-    // What older manifests could not say does not change their fingerprint.
     let overrides = override_lines(&section.overrides, "");
     if !overrides.is_empty() {
         question.values("overrides", overrides.iter().enumerate().map(|(at, line)| format!("{at:06} {line}")));

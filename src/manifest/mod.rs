@@ -9,7 +9,7 @@ mod policy;
 mod requirement;
 
 pub use model::*;
-pub use parse::{ManifestError, parse_manifest, parse_settings};
+pub use parse::{KEYS, ManifestError, parse_manifest, parse_settings};
 pub use place::{ManifestFile, Place};
 pub use requirement::{
     AptChoice, AptRequirement, NpmRequirement, PipRequirement, WheelUrl, check_override_wish, is_like,

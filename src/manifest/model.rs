@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::model::{ImageReference, PackageName, Platform, SourceName};
+use crate::model::{ImageReference, LayerCompression, PackageName, Platform, SourceName};
 
 /// What an image shall be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct ImageSection {
     pub base: BaseRequest,
     /// The image's time in seconds since 1970 (an RFC 3339 date-time in the file). Left out: the newest Date of the archives.
     pub epoch: Option<i64>,
+    /// How its layers are compressed; gzip when not given.
+    pub compression: LayerCompression,
 }
 
 /// What an image shall stand on.

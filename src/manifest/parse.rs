@@ -8,7 +8,7 @@ use url::Url;
 use crate::base::document::{Document, DocumentError, Table, Value};
 use crate::base::explain::{Excerpt, Explain, Kind};
 use crate::base::text::nearest;
-use crate::model::{ImageReference, PackageName, Platform, SourceName, ValueError, check_image_path};
+use crate::model::{ImageReference, LayerCompression, PackageName, Platform, SourceName, ValueError, check_image_path};
 
 use super::model::*;
 use super::place::Place;
@@ -19,13 +19,17 @@ use super::requirement::{
 };
 
 const SECTIONS: &[&str] = &["image", "apt", "npm", "pip", "sources", "policy"];
-const IMAGE: &[&str] = &["name", "tags", "platforms", "base", "epoch"];
+const IMAGE: &[&str] = &["name", "tags", "platforms", "base", "epoch", "compression"];
 const APT: &[&str] = &["packages", "recommends", "suite"];
 const NPM: &[&str] = &["packages", "projects", "prefix", "overrides", "omit", "scripts", "node"];
 const PIP: &[&str] = &["path", "packages", "constraints", "overrides", "python"];
 const SOURCE: &[&str] = &["kind", "url", "mirrors", "packages", "suites", "components", "signed-by"];
 const KINDS: &[(&str, SourceKind)] =
     &[("apt", SourceKind::Apt), ("npm", SourceKind::Npm), ("pip", SourceKind::Pip), ("image", SourceKind::Image)];
+
+/// The sections and the keys that each may have; `[policy]` has its own page.
+pub const KEYS: &[(&str, &[&str])] =
+    &[("image", IMAGE), ("apt", APT), ("npm", NPM), ("pip", PIP), ("sources.NAME", SOURCE), ("policy", POLICY)];
 
 /// Why a text is no manifest.
 #[derive(Debug, thiserror::Error)]
@@ -155,7 +159,15 @@ impl<'a> Reader<'a> {
         let value = root.require("image")?;
         self.places.insert(Place::Key("image"), value.key_offset());
         let section = value.table(IMAGE)?;
-        self.mark(&section, &[("base", "image.base"), ("platforms", "image.platforms"), ("epoch", "image.epoch")]);
+        self.mark(
+            &section,
+            &[
+                ("base", "image.base"),
+                ("platforms", "image.platforms"),
+                ("epoch", "image.epoch"),
+                ("compression", "image.compression"),
+            ],
+        );
         let name = section.require("name")?.parse(parse_image_name)?;
         let base = section.require("base")?;
         let mut platforms = self.unique(&section, "platforms", Platform::parse)?;
@@ -173,6 +185,10 @@ impl<'a> Reader<'a> {
             platforms,
             base: base_request(&base)?,
             epoch: section.get("epoch").map(|value| value.timestamp()).transpose()?,
+            compression: match section.get("compression") {
+                Some(value) => value.parse(LayerCompression::parse)?,
+                None => LayerCompression::default(),
+            },
         })
     }
 

@@ -1,6 +1,7 @@
 //! Plain values that every part speaks of: digests, packages, artifacts, platforms, image references.
 
 mod artifact;
+mod compression;
 mod debian_version;
 mod digest;
 mod image_path;
@@ -9,6 +10,7 @@ mod package;
 mod platform;
 
 pub use artifact::{Artifact, ArtifactPath, SourceName};
+pub use compression::LayerCompression;
 pub use debian_version::compare_debian_versions;
 pub use digest::{Hasher, Sha256, Sha512};
 pub use image_path::check_image_path;

@@ -18,10 +18,12 @@ use crate::base::progress::Progress;
 use crate::engine::{
     self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError, Known, Results, Split, StepOutcome,
 };
-use crate::image::{self, Encoding, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer};
+use crate::image::{
+    self, EncodedManifest, Encoding, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer,
+};
 use crate::lock::{self, ImagePin, Lockfile, SealPin, render_lockfile};
 use crate::manifest::Manifest;
-use crate::model::{Hasher, Platform, Sha256};
+use crate::model::{Hasher, LayerCompression, Platform, Sha256};
 use crate::store::Store;
 use crate::template::Rendered;
 
@@ -156,22 +158,21 @@ pub(super) fn prepare(session: &Session, platform: Option<Platform>) -> Result<P
     if !drifts.is_empty() {
         return Err(OpsError::drifted(&file, drifts));
     }
-    check_seal(&lock)?;
+    check_seal(&file.manifest, &lock)?;
     let platform = platform_of(platform, &lock)?;
     let rendered = session.rendered(&file.manifest, &lock, platform)?;
     Ok(Prepared { manifest: file.manifest, lock, platform, rendered })
 }
 
+/// The rules and the encoder that this program seals a manifest's image with.
+pub(super) fn seal_of(manifest: &Manifest) -> SealPin {
+    SealPin { rules: image::rules_digest(), encoder: image::encoder(manifest.image.compression).to_owned() }
+}
+
 /// The rules that a lock was made for must be this program's: others would give another image.
-pub(super) fn check_seal(lock: &Lockfile) -> Result<(), OpsError> {
-    let own = image::rules_digest();
-    if lock.seal.rules == own && lock.seal.encoder == image::ENCODER {
-        return Ok(());
-    }
-    Err(OpsError::OtherSeal {
-        locked: lock.seal.clone(),
-        own: SealPin { rules: own, encoder: image::ENCODER.to_owned() },
-    })
+pub(super) fn check_seal(manifest: &Manifest, lock: &Lockfile) -> Result<(), OpsError> {
+    let own = seal_of(manifest);
+    if lock.seal == own { Ok(()) } else { Err(OpsError::OtherSeal { locked: lock.seal.clone(), own }) }
 }
 
 impl Prepared {
@@ -214,6 +215,7 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
         Some(base) => image::config_on(&prepared.rendered.text, image::inherited_config(&base.runtime)?)?,
         None => image::config_of(&prepared.rendered.text)?,
     };
+    image::manifest_format(prepared.manifest.image.compression, config.healthcheck.is_some())?;
     let (context, secrets) = prepared.assemble_with_secrets(session)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
@@ -241,7 +243,11 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
         let digest = digest.ok_or(OpsError::NoPlatform)?;
         record(session, &prepared, ImagePin { id: image.id, digest, context: context.digest() })?;
     }
-    mark_used(session, &prepared, &context, &image);
+    let in_use = builder.in_use(&image);
+    session.store.mark_used(&in_use);
+    if builder.engine.is_some() {
+        collect_after_build(session, &in_use)?;
+    }
     let engine = builder.engine.map(|engine| format!("{} {}", engine.name(), engine.version()));
     Ok(BuildOutcome { id: image.id, digest, context: context.digest(), engine, steps: builder.steps, loaded })
 }
@@ -295,14 +301,20 @@ impl Builder<'_> {
             return Ok(image);
         }
         let image = self.run()?;
-        let used = image.layers.iter().map(|layer| layer.diff_id).chain([image.id]);
-        let in_use: BTreeSet<Sha256> = used.chain(self.context.package_tars()).chain(self.kept.drain(..)).collect();
-        self.session.store.mark_used(&in_use);
         let answer = serde_json::to_vec(&image).unwrap_or_default();
         self.session.store.set_memo(MEMO, &question, &answer)?;
         self.session.store.set_memo(MEMO_BY_ID, &image.id, &answer)?;
-        collect_after_build(self.session, &in_use)?;
         Ok(image)
+    }
+
+    /// What a build needs again is of use, although nothing of it was read.
+    fn in_use(&self, image: &SealedImage) -> BTreeSet<Sha256> {
+        let layers = image.layers.iter().map(|layer| layer.diff_id).chain([image.id]);
+        let of_base = image.layers.iter().filter_map(|layer| layer.blob.as_ref()).map(|base| base.blob.digest);
+        let pins = self.prepared.lock.pins().filter(|pin| pin.platform == self.prepared.platform);
+        let artifacts = pins.map(|pin| pin.artifact.sha256);
+        let steps = self.kept.iter().copied();
+        layers.chain(of_base).chain(artifacts).chain(self.context.package_tars()).chain(steps).collect()
     }
 
     fn question(&self) -> Sha256 {
@@ -374,7 +386,7 @@ impl Builder<'_> {
             platform: self.prepared.platform,
             config: self.config,
             origins: &origins,
-            encoding: if self.needs_encoding() { Encoding::Now } else { Encoding::Later },
+            encoding: if self.needs_encoding() { Encoding::Now(self.compression()) } else { Encoding::Later },
         };
         let error = match self.seal(&root, &seal, &progress) {
             Ok(image) => {
@@ -418,13 +430,21 @@ impl Builder<'_> {
         if !self.needs_encoding() {
             return Ok(None);
         }
-        let digest = image::manifest_digest(image, &self.session.store, &self.session.progress)?.digest;
+        let digest = self.manifest_of(image)?.digest;
         match expected {
             Some(pin) if pin.digest != digest => {
                 Err(OpsError::OtherImage { recorded: pin.digest, found: digest, differences: Vec::new() })
             }
             _ => Ok(Some(digest)),
         }
+    }
+
+    fn compression(&self) -> LayerCompression {
+        self.prepared.manifest.image.compression
+    }
+
+    fn manifest_of(&self, image: &SealedImage) -> Result<EncodedManifest, OpsError> {
+        Ok(image::manifest_of(image, self.compression(), &self.session.store, &self.session.progress)?)
     }
 
     /// Whether compressed layers are needed, for the manifest's digest or to be written out.
@@ -437,16 +457,16 @@ impl Builder<'_> {
     }
 
     fn write_outputs(&self, image: &SealedImage) -> Result<(), OpsError> {
-        let (store, progress) = (&self.session.store, &self.session.progress);
+        let store = &self.session.store;
         for output in &self.options.outputs {
             match output {
                 ImageOutput::OciLayout(path) => {
-                    let manifest = image::manifest_digest(image, store, progress)?;
+                    let manifest = self.manifest_of(image)?;
                     image::write_oci(path, &manifest, self.prepared.platform, &self.names(), store)?;
                 }
                 ImageOutput::DockerArchive(path) => image::write_docker_archive(path, image, &self.names(), store)?,
                 ImageOutput::Directory(path) => {
-                    image::write_directory(path, &image::manifest_digest(image, store, progress)?, store)?;
+                    image::write_directory(path, &self.manifest_of(image)?, store)?;
                 }
             }
         }
@@ -512,16 +532,6 @@ impl Builder<'_> {
         }
         Ok(names)
     }
-}
-
-/// What a build needs again is of use, although nothing of it was read.
-fn mark_used(session: &Session, prepared: &Prepared, context: &Context, image: &SealedImage) {
-    let store = &session.store;
-    store.mark_used(image.layers.iter().map(|layer| &layer.diff_id).chain([&image.id]));
-    store.mark_used(image.layers.iter().filter_map(|layer| layer.blob.as_ref()).map(|base| &base.blob.digest));
-    store.mark_used(&context.package_tars());
-    let pins = prepared.lock.pins().filter(|pin| pin.platform == prepared.platform);
-    store.mark_used(pins.map(|pin| &pin.artifact.sha256));
 }
 
 fn check_files(expected: Option<ImagePin>, context: &Context) -> Result<(), OpsError> {

@@ -46,7 +46,7 @@ pub fn build_all(session: &Session, options: &BuildOptions) -> Result<BuildAllOu
         };
         let outcome = build(session, &one)?;
         let image = kept_by_id(&outcome.id, &session.store).ok_or(OpsError::NoPlatform)?;
-        manifests.push((platform, image::manifest_digest(&image, &session.store, &session.progress)?));
+        manifests.push((platform, image::manifest_of(&image, section.compression, &session.store, &session.progress)?));
         images.push((platform, outcome));
     }
     let names = match &options.loading {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
 
-use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 
 use super::error::OpsError;
@@ -15,7 +14,7 @@ use crate::lock::{Keep, Lockfile, NpmPin};
 use crate::model::{
     Artifact, ArtifactPath, PackageName, PackageVersion, Platform, Sha256, Sha512, SourceName, ValueError,
 };
-use crate::resolve::npm::NpmError;
+use crate::resolve::npm::{NpmError, parse_integrity};
 use crate::resolve::pip::{self, WishedPip};
 use crate::source::{Source, Sources};
 
@@ -84,8 +83,8 @@ impl Imported {
             .npm
             .iter()
             .try_for_each(|one| one.pin(Platform::LINUX_AMD64).map(drop))
-            .map_err(|e| wrong(e.to_string()))?;
-        imported.wished().map_err(wrong)?;
+            .and_then(|()| imported.wished().map(drop))
+            .map_err(|error| wrong(error.to_string()))?;
         Ok(imported)
     }
 
@@ -117,13 +116,15 @@ impl Imported {
     }
 
     /// What the pip resolver is told.
-    pub(super) fn wished(&self) -> Result<Vec<WishedPip>, String> {
+    pub(super) fn wished(&self) -> Result<Vec<WishedPip>, ValueError> {
         let wish = |one: &ImportedPip| {
-            let name = uv_normalize::PackageName::from_str(&one.name).map_err(|error| error.to_string())?;
-            let version = uv_pep440::Version::from_str(&one.version).map_err(|error| error.to_string())?;
+            let name = uv_normalize::PackageName::from_str(&one.name)
+                .map_err(|error| ValueError::new("Python project", &one.name, error.to_string()))?;
+            let version = uv_pep440::Version::from_str(&one.version)
+                .map_err(|error| ValueError::new("Python version", &one.version, error.to_string()))?;
             let hashes = one.hashes.iter().filter(|hash| hash.starts_with("sha256:"));
-            let hashes = hashes.map(|hash| Sha256::parse_prefixed(hash)).collect::<Result<_, _>>();
-            Ok(WishedPip { name, version, hashes: hashes.map_err(|error| error.to_string())? })
+            let hashes = hashes.map(|hash| Sha256::parse_prefixed(hash)).collect::<Result<_, _>>()?;
+            Ok(WishedPip { name, version, hashes })
         };
         self.pip.iter().map(wish).collect()
     }
@@ -152,9 +153,7 @@ impl ImportedNpm {
     }
 
     fn sha512(&self) -> Option<Sha512> {
-        let encoded = self.integrity.as_deref()?.split_whitespace().find_map(|one| one.strip_prefix("sha512-"))?;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-        Some(Sha512::from_bytes(bytes.try_into().ok()?))
+        parse_integrity(self.integrity.as_deref()?)
     }
 }
 
@@ -212,7 +211,7 @@ pub(super) async fn compare(
             },
         }
     }
-    let wished = imported.wished().map_err(|what| OpsError::RebuildAnswer { what })?;
+    let wished = imported.wished().map_err(|source| OpsError::Asked { source })?;
     for wish in &wished {
         let label = format!("pip:{} {}", wish.name, wish.version);
         let named = lock.pip.iter().filter(|pin| pin.name.as_str() == wish.name.as_ref());

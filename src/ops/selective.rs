@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::{Ground, kept_base, resolve_base};
+use super::build::seal_of;
 use super::error::OpsError;
 use super::pruned::{Survey, settle_archives};
 use super::session::Session;
@@ -13,7 +14,7 @@ use super::update::{self, Target, apt_request, epoch};
 use super::what::Moving;
 use crate::fetch;
 use crate::lock::{
-    self, AptPin, Drift, Finding, Keep, Lockfile, NpmPin, PinView, PipPin, SealPin, fingerprints, pinned_upstream,
+    self, AptPin, Drift, Finding, Keep, Lockfile, NpmPin, PinView, PipPin, fingerprints, pinned_upstream,
 };
 use crate::manifest::{Manifest, Place};
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform};
@@ -56,7 +57,7 @@ impl<'a> Selective<'a> {
             epoch: 0,
             platforms: self.manifest.image.platforms.clone(),
             fingerprints: fingerprints(self.manifest),
-            seal: SealPin { rules: crate::image::rules_digest(), encoder: crate::image::ENCODER.to_owned() },
+            seal: seal_of(self.manifest),
             base: match kept_base(self.manifest, self.lock).filter(|_| !self.moving.base) {
                 Some(base) => base,
                 None => resolve_base(self.session, self.manifest, self.sources).await?,

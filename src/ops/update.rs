@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::{Ground, glibc, node_version, python_version, resolve_base};
+use super::build::seal_of;
 use super::diff::{ChangedPin, moved_pins};
 use super::error::OpsError;
 use super::first_seen;
@@ -13,10 +14,7 @@ use super::session::Session;
 use super::what::{Moving, What};
 use crate::base::clock;
 use crate::base::fs::write_atomically;
-use crate::image;
-use crate::lock::{
-    self, AptPin, ArchivePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, SealPin, fingerprints, render_lockfile,
-};
+use crate::lock::{self, AptPin, ArchivePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, fingerprints, render_lockfile};
 use crate::manifest::{BaseRequest, Manifest};
 use crate::model::{Ecosystem, PackageVersion, Platform, Sha256, SourceName};
 use crate::resolve::{apt, npm, pip};
@@ -204,12 +202,12 @@ async fn resolve(
     before: &mut Before<'_>,
     as_of: Option<&AsOf>,
 ) -> Result<Lockfile, OpsError> {
-    let wished = before.imported.wished().map_err(|what| OpsError::RebuildAnswer { what })?;
+    let wished = before.imported.wished().map_err(|source| OpsError::Asked { source })?;
     let mut lock = Lockfile {
         epoch: 0,
         platforms: manifest.image.platforms.clone(),
         fingerprints: fingerprints(manifest),
-        seal: SealPin { rules: image::rules_digest(), encoder: image::ENCODER.to_owned() },
+        seal: seal_of(manifest),
         base: resolve_base(session, manifest, sources).await?,
         archives: Vec::new(),
         apt: Vec::new(),

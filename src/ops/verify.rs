@@ -27,7 +27,7 @@ use crate::image::{SealedImage, SealedLayer};
 use crate::lock::{self, BasePin, ImagePin, Lockfile, parse_lockfile};
 use crate::manifest::{ManifestFile, SourceKind};
 use crate::model::{Ecosystem, Platform, SourceName};
-use crate::resolve::apt::{Keyring, StandIn, read_keyrings};
+use crate::resolve::apt::{Keyring, read_keyrings};
 use crate::source::SourceError;
 use crate::store::Store;
 
@@ -199,7 +199,7 @@ impl Examiner<'_> {
             let subject = drift.update_argument().unwrap_or_else(|| "lockfile".to_owned());
             self.findings.push(Finding { place, ..Finding::new(&LOCK_DRIFT, subject, drift.to_string()) });
         }
-        if let Err(error) = check_seal(self.lock) {
+        if let Err(error) = check_seal(&self.file.manifest, self.lock) {
             let evidence = error.evidence();
             self.findings.push(Finding { evidence, ..Finding::new(&LOCK_SEAL, "lockfile", error.to_string()) });
         }
@@ -237,7 +237,7 @@ impl Examiner<'_> {
         });
         let report = self.artifacts(report);
         match chain {
-            Ok((found, stand_ins)) => self.archives(found, &stand_ins),
+            Ok((found, stand_ins)) => self.archives(found, stand_ins),
             Err(panic) => std::panic::resume_unwind(panic),
         }
         report
@@ -253,14 +253,14 @@ impl Examiner<'_> {
         report
     }
 
-    fn archives(&mut self, found: Vec<Finding>, stand_ins: &[StandIn]) {
+    fn archives(&mut self, found: Vec<Finding>, stand_ins: usize) {
         let archives = count(self.lock.archives.len(), "signed archive");
         let mut said = match found.len() {
             0 => format!("{archives} vouch for {}", count(self.lock.apt.len(), "Debian pin")),
             number => format!("{archives}, {}", count(number, "link") + " not proven"),
         };
-        if !stand_ins.is_empty() {
-            said.push_str(&format!(", {} by a later index of its suite", stand_ins.len()));
+        if stand_ins > 0 {
+            said.push_str(&format!(", {stand_ins} by a later index of its suite"));
         }
         self.findings.extend(found);
         self.findings.extend(check_base(&self.lock.base, &self.session.store, self.missing));

@@ -7,6 +7,9 @@ use crate::lock::{BasePin, Lockfile, PinView};
 use crate::manifest::Manifest;
 use crate::model::{Ecosystem, Platform};
 
+/// What the step runs that compiles the environment's byte code.
+pub const COMPILE_LINE: &str = "sh /.oclock/compile";
+
 /// The first line of the rendered file's own shell setting; what follows on the next line is not the image's.
 pub(super) const SHELL_MARK: &str = "# oclock: shell";
 
@@ -65,7 +68,7 @@ impl<'a> Blocks<'a> {
         if self.is_empty(Ecosystem::Pip) {
             return text.trim_end().to_owned();
         }
-        text.push_str(&format!("ADD .oclock/pip.tar /\n{}", self.inherited.as_root("RUN sh /.oclock/compile")));
+        text.push_str(&format!("ADD .oclock/pip.tar /\n{}", self.inherited.as_root(&format!("RUN {COMPILE_LINE}"))));
         text
     }
 

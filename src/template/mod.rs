@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
 
+pub use blocks::COMPILE_LINE;
 pub use check::{Copy, Instructions};
 pub use error::TemplateError;
 pub use inherited::Inherited;

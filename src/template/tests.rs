@@ -4,7 +4,7 @@ use super::*;
 use crate::base::explain::Explain;
 use crate::lock::{AptPin, BasePin, Fingerprints, SealPin};
 use crate::manifest::{AptSection, BaseRequest, ImageSection, NpmSection, PipSection, PolicySection};
-use crate::model::{Artifact, Sha256};
+use crate::model::{Artifact, LayerCompression, Sha256};
 
 fn manifest() -> Manifest {
     Manifest {
@@ -14,6 +14,7 @@ fn manifest() -> Manifest {
             platforms: vec![Platform::LINUX_AMD64],
             base: BaseRequest::Debian { suite: "trixie".into() },
             epoch: None,
+            compression: LayerCompression::Gzip,
         },
         apt: AptSection::default(),
         npm: NpmSection::default(),

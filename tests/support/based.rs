@@ -63,7 +63,10 @@ fn lock(registries: &Registries, store: &Store, content: &str) -> Lockfile {
         epoch: 1_709_251_200,
         platforms: vec![Platform::LINUX_AMD64],
         fingerprints: fingerprints(&parse_manifest(MANIFEST, "oclock.toml").unwrap()),
-        seal: SealPin { rules: oclock::image::rules_digest(), encoder: oclock::image::ENCODER.to_owned() },
+        seal: SealPin {
+            rules: oclock::image::rules_digest(),
+            encoder: oclock::image::encoder(oclock::model::LayerCompression::Gzip).to_owned(),
+        },
         base: BasePin::Image {
             reference: ImageReference::parse("tool:1").unwrap(),
             source: "registry".parse().unwrap(),

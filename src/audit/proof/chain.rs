@@ -8,17 +8,17 @@ use crate::base::explain::Explain;
 use crate::base::text::sanitize;
 use crate::lock::Lockfile;
 use crate::model::SourceName;
-use crate::resolve::apt::{AptError, BrokenLink, Keyring, StandIn, check_chain};
+use crate::resolve::apt::{AptError, BrokenLink, Keyring, check_chain};
 use crate::store::{Store, StoreError};
 
 /// Checks every link. A file of the chain that is not in the store is a finding as grave as `missing`, unless a later archive
-/// stands in for it.
+/// stands in for it: how many do is told beside the findings.
 pub fn check_archives(
     lock: &Lockfile,
     store: &Store,
     keyrings: &BTreeMap<SourceName, Keyring>,
     missing: Level,
-) -> (Vec<Finding>, Vec<StandIn>) {
+) -> (Vec<Finding>, usize) {
     let report = check_chain(lock, store, keyrings);
     (report.broken.into_iter().map(|link| finding(link, missing)).collect(), report.stand_ins)
 }

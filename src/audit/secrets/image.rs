@@ -19,7 +19,7 @@ use crate::base::fs::FsError;
 use crate::base::progress::Progress;
 use crate::base::text::{count, human_size};
 use crate::base::untar::{FileRange, TarKind, read_tar};
-use crate::image::{SealedImage, SealedLayer};
+use crate::image::{SealedImage, SealedLayer, python_source};
 use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
@@ -105,13 +105,6 @@ impl Member {
     fn digest(&self, tar: &File) -> io::Result<Sha256> {
         Sha256::of_reader(&mut FileRange::new(tar, self.offset, self.size)).map(|(digest, _)| digest)
     }
-}
-
-/// `a/b.py` for `a/__pycache__/b.cpython-313.pyc` (PEP 3147).
-fn source_of(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".pyc")?;
-    let directory = path.parent().filter(|directory| directory.ends_with("__pycache__"))?.parent()?;
-    Some(directory.join(format!("{}.py", name.split('.').next()?)))
 }
 
 /// Looks through tars that are not known yet.
@@ -229,7 +222,7 @@ fn scan_members(
             }
             let found = hits.and_then(|hits| {
                 let source =
-                    members.iter().find(|other| source_of(&member.path).is_some_and(|path| path == other.path));
+                    members.iter().find(|other| python_source(&member.path).is_some_and(|path| path == other.path));
                 let source =
                     source.map(|other| Ok::<_, io::Error>((other.path.clone(), other.digest(tar)?))).transpose()?;
                 Ok(FileHits { path: format!("/{}", member.path.display()), hits, source })

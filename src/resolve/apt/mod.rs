@@ -23,7 +23,7 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::{BrokenLink, ChainReport, StandIn, check_chain, check_rollback, verify_chain};
+pub use chain::{BrokenLink, ChainReport, check_chain, check_rollback, verify_chain};
 pub use deb::{DebIdentity, read_identity};
 pub use error::{AptError, SolveError};
 pub use keep::{Kept, KeptSolution, Listing, Standing, Today, resolve_keeping};
