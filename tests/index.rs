@@ -91,11 +91,12 @@ fn layers_with_zstd_are_those_with_gzip_to_who_reads_them() {
     let raw: Value = serde_json::from_str(&skopeo(&["inspect", "--raw", &place])).unwrap();
     assert_eq!(raw["mediaType"], "application/vnd.oci.image.manifest.v1+json");
     assert_eq!(raw["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
-    // An archive for docker is uncompressed, and names its layers by their diff_ids.
-    let archive = directory.path().join("archive.tar");
-    skopeo(&["copy", "--quiet", "--insecure-policy", &place, &format!("docker-archive:{}", archive.display())]);
-    let config = skopeo(&["inspect", "--config", "--raw", &format!("docker-archive:{}", archive.display())]);
-    assert_eq!(Sha256::of(config), image.id);
+    let copy = directory.path().join("copy");
+    skopeo(&["copy", "--quiet", "--dest-decompress", &place, &format!("dir:{}", copy.display())]);
+    for layer in &image.layers {
+        assert_eq!(Sha256::of(fs::read(copy.join(layer.diff_id.to_string())).unwrap()), layer.diff_id);
+    }
+    assert_eq!(Sha256::of(fs::read(copy.join(image.id.to_string())).unwrap()), image.id);
 }
 
 #[test]
