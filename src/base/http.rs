@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, RETRY_AFTER,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use url::Url;
@@ -212,6 +214,20 @@ impl Request {
         }
     }
 
+    /// Asks for it unless it is still what the server called by this tag, or else last changed at this time.
+    #[must_use]
+    pub fn unless_named(self, etag: Option<&str>, modified: Option<&str>) -> Self {
+        let (name, text) = match (etag, modified) {
+            (Some(etag), _) => (IF_NONE_MATCH, etag),
+            (None, Some(modified)) => (IF_MODIFIED_SINCE, modified),
+            (None, None) => return self,
+        };
+        match HeaderValue::from_str(text) {
+            Ok(value) => self.header(name, value),
+            Err(_) => self,
+        }
+    }
+
     /// Sets a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -229,6 +245,11 @@ impl Request {
     /// What is asked for.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// How it is asked for.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 

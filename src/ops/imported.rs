@@ -242,7 +242,8 @@ async fn why_not(session: &Session, wish: &WishedPip, sources: &Sources) -> Resu
     let indexes = sources.pip()?;
     let is_bound = |source: &&Source| source.packages.iter().any(|package| package == wish.name.as_ref());
     let Some(source) = indexes.iter().find(is_bound).or(indexes.first()) else { return Ok("no index is known") };
-    let listed = pip::fetch_files(wish.name.as_ref(), source, &session.http).await?.unwrap_or_default();
+    let listed =
+        pip::fetch_files(wish.name.as_ref(), source, &session.http, Some(&session.store)).await?.unwrap_or_default();
     let is_it = |filename: &str| {
         use uv_distribution_filename::DistFilename;
         DistFilename::try_from_filename(filename, &wish.name).is_some_and(|file| match file {

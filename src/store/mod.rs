@@ -4,6 +4,8 @@
 //! there. Beside the blobs are memos: small answers that can be worked out again, kept by the digest of their question.
 //! It knows nothing of packages.
 
+mod documents;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use tempfile::NamedTempFile;
 use crate::base::explain::{Explain, Kind};
 use crate::base::fs::{self as base_fs, FileLock, FsError};
 use crate::model::{Hasher, Sha256};
+
+pub use documents::fetch_document;
 
 /// What the store cannot do or will not give.
 #[derive(Debug, thiserror::Error)]

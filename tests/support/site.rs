@@ -20,6 +20,24 @@ pub struct Endless {
     pub pause: Duration,
 }
 
+/// What the site calls its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// Nothing.
+    #[default]
+    None,
+    /// By a tag, which changes with the bytes.
+    Tags,
+    /// By the time of the last change, which is always the same.
+    OldTimes,
+    /// By the time of the last change, which is just now.
+    NewTimes,
+    /// By a tag; but whatever is asked for unless it has one is said to be as before, under another tag.
+    OtherTags,
+    /// The same, without saying a tag.
+    NoTags,
+}
+
 /// Serves until the process ends.
 pub struct Site {
     pub url: Url,
@@ -28,6 +46,8 @@ pub struct Site {
     answers: Files,
     endless: Arc<Mutex<BTreeMap<String, Endless>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    naming: Arc<Mutex<Naming>>,
+    sent: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
@@ -40,14 +60,17 @@ impl Site {
             answers: Files::default(),
             endless: Arc::default(),
             asked: Arc::default(),
+            naming: Arc::default(),
+            sent: Arc::default(),
         };
         let (files, answers, asked) = (site.files.clone(), site.answers.clone(), site.asked.clone());
         let endless = site.endless.clone();
+        let names = (site.naming.clone(), site.sent.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, answers, asked) = (files.clone(), answers.clone(), asked.clone());
-                let endless = endless.clone();
-                std::thread::spawn(move || answer(stream, &files, &answers, &endless, &asked));
+                let (endless, (naming, sent)) = (endless.clone(), names.clone());
+                std::thread::spawn(move || answer(stream, &files, &answers, &endless, &asked, (&naming, &sent)));
             }
         });
         site
@@ -99,6 +122,16 @@ impl Site {
         files.insert(path, changed);
     }
 
+    /// Calls its answers otherwise from now on.
+    pub fn name_answers(&self, naming: Naming) {
+        *self.naming.lock().unwrap() = naming;
+    }
+
+    /// What was sent as a whole since the last time.
+    pub fn take_sent(&self) -> Vec<String> {
+        std::mem::take(&mut self.sent.lock().unwrap())
+    }
+
     /// What was asked for since the last time.
     pub fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
@@ -126,10 +159,15 @@ fn answer(
     answers: &Files,
     endless: &Mutex<BTreeMap<String, Endless>>,
     asked: &Mutex<Vec<String>>,
+    (naming, sent): (&Mutex<Naming>, &Mutex<Vec<String>>),
 ) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(path) = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)) else { return };
-    lines.by_ref().find(String::is_empty);
+    let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let header = |name: &str| {
+        let lines = headers.iter().filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+    };
     asked.lock().unwrap().push(path.clone());
     if let Some(answer) = answers.lock().unwrap().get(&path) {
         stream.write_all(answer).ok();
@@ -153,8 +191,25 @@ fn answer(
         Some("npm") if !path.ends_with(".tgz") => "application/json",
         _ => "application/octet-stream",
     };
+    let tag = format!("\"{}\"", oclock::model::Sha256::of(&body));
+    let (old, new) = ("Fri, 01 Mar 2024 00:00:00 GMT", "Fri, 01 Mar 2024 00:10:00 GMT");
+    let (known, since) = (header("if-none-match"), header("if-modified-since"));
+    let (name, is_known) = match *naming.lock().unwrap() {
+        Naming::None => (String::new(), known.is_some() || since.is_some()),
+        Naming::Tags => (format!("ETag: {tag}\r\n"), known.as_ref() == Some(&tag)),
+        Naming::OldTimes => (format!("Date: {new}\r\nLast-Modified: {old}\r\n"), since.as_deref() == Some(old)),
+        Naming::NewTimes => (format!("Date: {old}\r\nLast-Modified: {old}\r\n"), since.is_some()),
+        Naming::OtherTags if known.is_some() => ("ETag: \"other\"\r\n".to_owned(), true),
+        Naming::NoTags if known.is_some() => (String::new(), true),
+        Naming::OtherTags | Naming::NoTags => (format!("ETag: {tag}\r\n"), false),
+    };
+    if status == "200 OK" && is_known {
+        stream.write_all(format!("HTTP/1.1 304 Not Modified\r\n{name}Connection: close\r\n\r\n").as_bytes()).ok();
+        return;
+    }
+    sent.lock().unwrap().push(path.clone());
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\n{name}Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), &body].concat()).ok();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures::TryStreamExt;
 use reqwest::StatusCode;
-use reqwest::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::ETAG;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -79,12 +79,8 @@ async fn open_url(url: &Url, http: &HttpClient, store: &Store) -> Result<Index, 
     let question = Sha256::of(url.as_str());
     let kept = store.memo(MEMO, &question).and_then(|answer| serde_json::from_slice::<Kept>(&answer).ok());
     let kept = kept.and_then(|kept| Some((kept.etag, Index::kept(store, &kept.data)?)));
-    let mut request = Request::get(url.clone()).limit(LARGEST_ARCHIVE);
-    if let Some((etag, _)) = &kept
-        && let Ok(value) = HeaderValue::from_str(etag)
-    {
-        request = request.header(IF_NONE_MATCH, value);
-    }
+    let request = Request::get(url.clone()).limit(LARGEST_ARCHIVE);
+    let request = request.unless_named(kept.as_ref().map(|(etag, _)| etag.as_str()), None);
     match (fetch(&request, http, store).await, kept) {
         (Err(DataError::Http(HttpError::Status { status: StatusCode::NOT_MODIFIED, .. })), Some((_, index))) => {
             Ok(index)

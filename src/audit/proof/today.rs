@@ -189,7 +189,7 @@ async fn ask_pip(request: &TodayRequest<'_>) -> Vec<Finding> {
             let pins: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
             return ask_gone(request, &pins, &format!("pip:{name}")).await;
         }
-        match fetch_files(name.as_str(), &source, request.http).await {
+        match fetch_files(name.as_str(), &source, request.http, None).await {
             Ok(files) => pins.iter().flat_map(|pin| judge_pip(pin, files.as_deref().unwrap_or_default())).collect(),
             Err(error) => vec![unanswered(format!("pip:{name}"), &error)],
         }

@@ -13,7 +13,7 @@ use crate::base::http::{HttpClient, HttpError, Request};
 use crate::lock::ArchivePin;
 use crate::model::{Artifact, ArtifactPath, Hasher, Sha256, SourceName};
 use crate::source::Source;
-use crate::store::Store;
+use crate::store::{Store, fetch_document};
 
 /// The most that an InRelease may have, in bytes.
 const RELEASE_LIMIT: u64 = 16 << 20;
@@ -52,7 +52,7 @@ impl SuiteRequest<'_> {
     pub(super) async fn fetch(self, http: &HttpClient, store: &Store) -> Result<Archive, AptError> {
         let name = &self.source.name;
         let path = release_path(self.suite);
-        let answer = fetch_from_any(self.source, http, &path, RELEASE_LIMIT).await;
+        let answer = fetch_from_any(self.source, http, Some(store), &path, RELEASE_LIMIT).await;
         let bytes = answer.map_err(|error| unreachable_file(name, &path, error))?;
         let signature = |source| AptError::Signature { name: name.clone(), path: path.clone(), source };
         let verified = self.keyring.verify(&bytes, self.now).map_err(signature)?;
@@ -121,11 +121,11 @@ impl SuiteRequest<'_> {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let by_hash = format!("{directory}/by-hash/SHA256/{}", listed.sha256);
         let mut answer = match release.by_hash {
-            true => fetch_from_any(self.source, http, &by_hash, listed.size).await,
-            false => fetch_from_any(self.source, http, path, listed.size).await,
+            true => fetch_from_any(self.source, http, None, &by_hash, listed.size).await,
+            false => fetch_from_any(self.source, http, None, path, listed.size).await,
         };
         if release.by_hash && matches!(&answer, Err(error) if error.is_not_found()) {
-            answer = fetch_from_any(self.source, http, path, listed.size).await;
+            answer = fetch_from_any(self.source, http, None, path, listed.size).await;
         }
         let bytes = answer.map_err(|error| unreachable_file(name, path, error))?;
         let found = (Sha256::of(&bytes), bytes.len() as u64);
@@ -182,7 +182,13 @@ fn artifact(source: &Source, path: &str, listed: Listed) -> Result<Artifact, Apt
 }
 
 /// Asks the source, then its mirrors in order; the first error is the one reported.
-async fn fetch_from_any(source: &Source, http: &HttpClient, path: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+async fn fetch_from_any(
+    source: &Source,
+    http: &HttpClient,
+    store: Option<&Store>,
+    path: &str,
+    limit: u64,
+) -> Result<Vec<u8>, HttpError> {
     let mut first = None;
     for (index, base) in std::iter::once(&source.url).chain(&source.mirrors).enumerate() {
         let mut url = base.clone();
@@ -190,7 +196,11 @@ async fn fetch_from_any(source: &Source, http: &HttpClient, path: &str, limit: u
         let authorization = source.authorization.as_deref().filter(|_| index == 0);
         // `limit` is also what a file must have, so an empty one must still be answerable.
         let request = Request::get(url).authorization(authorization).limit(limit.max(1));
-        match http.fetch(request).await {
+        let answer = match store {
+            Some(store) => fetch_document(request, http, store).await,
+            None => http.fetch(request).await,
+        };
+        match answer {
             Ok(answer) => return Ok(answer.body),
             Err(error) => first = first.or(Some(error)),
         }

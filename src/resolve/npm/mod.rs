@@ -95,7 +95,7 @@ pub async fn resolve(
     store: &Store,
     progress: &Progress,
 ) -> Result<Vec<NpmPin>, NpmError> {
-    let registry = registry_for(request, sources, http)?;
+    let registry = registry_for(request, sources, (http, Some(store)))?;
     let phase = progress.spinner("choosing npm packages");
     let plan = plan_all(request, &registry).await;
     registry.stop();
@@ -117,7 +117,7 @@ pub async fn resolve(
 /// # Errors
 /// See [`NpmError`].
 pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Vec<NpmPlace>, NpmError> {
-    let registry = registry_for(request, sources, http)?;
+    let registry = registry_for(request, sources, (http, None))?;
     let plan = plan_all(request, &registry).await;
     registry.stop();
     let mut places: Vec<NpmPlace> = Vec::new();
@@ -129,10 +129,14 @@ pub async fn plan(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClie
     Ok(places)
 }
 
-fn registry_for(request: &NpmRequest<'_>, sources: &[&Source], http: &HttpClient) -> Result<Registry, NpmError> {
+fn registry_for(
+    request: &NpmRequest<'_>,
+    sources: &[&Source],
+    asking: (&HttpClient, Option<&Store>),
+) -> Result<Registry, NpmError> {
     let target = Target::new(request.platform, request.node_version)
         .ok_or_else(|| NpmError::NodeVersion { text: request.node_version.to_owned() })?;
-    Registry::new(sources, http, target, Preferences::new(request.keep), request.as_of)
+    Registry::new(sources, asking, target, Preferences::new(request.keep), request.as_of)
 }
 
 /// Plans all global packages as one tree and each project as one of its own.

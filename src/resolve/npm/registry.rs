@@ -14,6 +14,7 @@ use super::spec::{Spec, SpecKind};
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::model::SourceName;
 use crate::source::{AsOf, Source};
+use crate::store::{Store, fetch_document};
 
 /// The largest document that is read: popular packages have tens of MiB.
 const LARGEST_DOCUMENT: u64 = 256 << 20;
@@ -62,6 +63,7 @@ pub(super) struct Registry(Arc<Inner>);
 struct Inner {
     sources: Vec<Source>,
     http: HttpClient,
+    store: Option<Store>,
     target: Target,
     preferences: Preferences,
     as_of: Option<AsOf>,
@@ -71,10 +73,10 @@ struct Inner {
 }
 
 impl Registry {
-    /// Asks `sources`; the first is the default.
+    /// Asks `sources`; the first is the default. Documents that have not changed come from the store, where there is one.
     pub fn new(
         sources: &[&Source],
-        http: &HttpClient,
+        (http, store): (&HttpClient, Option<&Store>),
         target: Target,
         preferences: Preferences,
         as_of: Option<&AsOf>,
@@ -85,6 +87,7 @@ impl Registry {
         Ok(Self(Arc::new(Inner {
             sources: sources.iter().map(|source| (*source).clone()).collect(),
             http: http.clone(),
+            store: store.cloned(),
             target,
             preferences,
             as_of: as_of.cloned(),
@@ -205,7 +208,11 @@ impl Registry {
             .accept("application/json")
             .authorization(source.authorization.as_deref())
             .limit(LARGEST_DOCUMENT);
-        let answer = match self.0.http.fetch(request).await {
+        let answer = match &self.0.store {
+            Some(store) => fetch_document(request, &self.0.http, store).await,
+            None => self.0.http.fetch(request).await,
+        };
+        let answer = match answer {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(Refusal::Http(Arc::new(error))),
             Ok(answer) => answer,

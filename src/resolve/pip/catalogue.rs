@@ -179,7 +179,10 @@ impl Shared {
         let fetch = async || {
             let page = match self.direct.get(name) {
                 Some(direct) => direct.page(name, choice.gone, &self.target, &self.http, &self.store).await,
-                None => Page::fetch(name, self.source_of(name), &self.http, &self.target, choice).await,
+                None => {
+                    let asking = (&self.http, &self.store);
+                    Page::fetch(name, self.source_of(name), asking, &self.target, choice).await
+                }
             };
             page.map(Arc::new)
         };

@@ -153,7 +153,7 @@ async fn check_kept(request: &PipRequest<'_>, solution: &Solution, catalogue: &C
 /// When the page cannot be read, no longer lists the file, or lists it with another hash.
 pub async fn locate(artifact: &Artifact, source: &Source, http: &HttpClient) -> Result<Url, PipError> {
     let project = artifact.path.as_str().split('/').next().unwrap_or_default();
-    let listed = page::fetch_files(project, source, http).await?.unwrap_or_default();
+    let listed = page::fetch_files(project, source, http, None).await?.unwrap_or_default();
     let Some(file) = listed.into_iter().find(|file| file.filename == artifact.path.file_name()) else {
         return Err(PipError::Gone { path: artifact.path.clone(), source_name: source.name.clone() });
     };

@@ -16,6 +16,7 @@ use super::{PipError, WishedPip, html};
 use crate::base::http::{HttpClient, HttpError, Request};
 use crate::model::Sha256;
 use crate::source::{AsOf, Source, parse_moment};
+use crate::store::{Store, fetch_document};
 
 /// The largest page accepted; the largest seen has 21 MB.
 const PAGE_LIMIT: u64 = 128 << 20;
@@ -103,11 +104,11 @@ impl Page {
     pub(super) async fn fetch(
         name: &PackageName,
         source: &Source,
-        http: &HttpClient,
+        (http, store): (&HttpClient, &Store),
         target: &Target,
         choice: Choice<'_>,
     ) -> Result<Self, PipError> {
-        let listed = fetch_files(name.as_ref(), source, http).await?;
+        let listed = fetch_files(name.as_ref(), source, http, Some(store)).await?;
         let Some(files) = listed else { return Ok(Self::default()) };
         if choice.as_of.is_some() && !files.is_empty() && files.iter().all(|file| file.published.is_none()) {
             return Err(PipError::NoTimes { name: name.to_string(), source_name: source.name.clone() });
@@ -237,7 +238,8 @@ pub(super) fn tags_of(filename: &str) -> &str {
     stem.rmatch_indices('-').nth(2).map_or(stem, |(dash, _)| &stem[dash + 1..])
 }
 
-/// Fetches the list of a project's files; nothing when the index does not know the project.
+/// Fetches the list of a project's files; nothing when the index does not know the project. A page that has not changed comes
+/// from the store, where one is given.
 ///
 /// # Errors
 /// When the index cannot be asked, or its page cannot be read.
@@ -245,6 +247,7 @@ pub async fn fetch_files(
     project: &str,
     source: &Source,
     http: &HttpClient,
+    store: Option<&Store>,
 ) -> Result<Option<Vec<ListedFile>>, PipError> {
     let bad = |why: String| PipError::Page { name: project.to_owned(), source_name: source.name.clone(), why };
     let url = source.url.join(&format!("{project}/")).map_err(|error| bad(error.to_string()))?;
@@ -252,7 +255,11 @@ pub async fn fetch_files(
         .accept("application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1")
         .authorization(source.authorization.as_deref())
         .limit(PAGE_LIMIT);
-    let answer = match http.fetch(request).await {
+    let answer = match store {
+        Some(store) => fetch_document(request, http, store).await,
+        None => http.fetch(request).await,
+    };
+    let answer = match answer {
         Err(HttpError::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(PipError::Http { name: project.to_owned(), source: error.into() }),
         Ok(answer) => answer,
