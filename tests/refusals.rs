@@ -458,3 +458,48 @@ fn what_is_asked_wrongly_ends_with_two() {
     let expected = "error: there is no place for the store\n hint: name one with `--store DIR` or OCLOCK_STORE\n";
     assert_eq!((answer.code, answer.stderr.as_str()), (3, expected));
 }
+
+/// What npm takes from elsewhere than a registry (npm-package-arg).
+const ELSEWHERE: [&str; 12] = [
+    "git+https://h.invalid/u/inner.git#v1",
+    "git+ssh://git@h.invalid/u/inner.git",
+    "git://h.invalid/u/inner.git",
+    "github:u/inner",
+    "gitlab:u/inner#semver:^1",
+    "u/inner",
+    "file:../inner",
+    "../inner",
+    "link:../inner",
+    "workspace:*",
+    "https://h.invalid/inner-1.0.0.tgz",
+    "inner-1.0.0.tgz",
+];
+
+#[test]
+fn npm_packages_from_elsewhere_are_refused_by_name() {
+    let mut registries = Registries::serve();
+    let project = Project::greeter(&registries);
+    project.edit("oclock.toml", "shout = \"^2.0\"", "outer = \"1\"");
+    for form in ELSEWHERE {
+        for kind in ["dependencies", "optionalDependencies", "peerDependencies"] {
+            registries.npm("middle", "1.0.0", json!({ kind: { "inner": form } }));
+            registries.npm("outer", "1.0.0", json!({ "dependencies": { "middle": "^1.0.0" } }));
+            let answer = project.run(&["update"]);
+            assert_eq!(answer.code, 3, "{kind} {form}: {answer:?}");
+            let expected = format!(
+                "error: `inner` is asked for as `{form}`, which is not from a registry\n  asked by  manifest → outer@1.0.0 → middle@1.0.0\n"
+            );
+            assert!(answer.stderr.contains(&expected), "{kind} {form}:\n{}", answer.stderr);
+        }
+    }
+    for form in ELSEWHERE {
+        project.write(
+            "oclock.toml",
+            support::project::MANIFEST.replace("shout = \"^2.0\"", &format!("inner = \"{form}\"")),
+        );
+        let answer = project.run(&["update"]);
+        let (line, why) = (format!("inner = \"{form}\""), format!("`{form}` is no npm version range: "));
+        assert_eq!(answer.code, 2, "{form}: {answer:?}");
+        assert!(answer.stderr.contains(&line) && answer.stderr.contains(&why), "{form}:\n{}", answer.stderr);
+    }
+}

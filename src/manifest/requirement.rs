@@ -192,7 +192,8 @@ fn parse_npm_range(text: &str) -> Result<VersionReq, ValueError> {
     if text.trim().is_empty() {
         return Err(error("write `*` for any version or `latest` for the tag"));
     }
-    if text.contains([':', '/', '#', '@']) {
+    let is_archive = [".tgz", ".tar.gz", ".tar"].iter().any(|end| text.ends_with(end));
+    if text.contains([':', '/', '#', '@']) || text.starts_with('.') || is_archive {
         return Err(error("only ranges, tags and `npm:` aliases of the registry are taken, no URLs, paths or git"));
     }
     let range = VersionReq::parse_from_npm(text).map_err(|_| error("it is neither a range (`^1.2`) nor a tag"))?;
@@ -346,6 +347,8 @@ mod tests {
             "git+ssh://h.invalid/a",
             "file:../a",
             "user/repo",
+            "a-1.0.0.tgz",
+            "..",
             "workspace:*",
             "npm:",
             "a b",
