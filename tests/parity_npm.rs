@@ -57,6 +57,9 @@ fn trees_are_those_of_npm() {
         }
         for (wanted, theirs) in requests.iter().zip(&answers) {
             let ours = ours(wanted, &registry);
+            if let (Some(why), true) = (ours.get("error"), theirs.wait().contains_key("error")) {
+                tally.add_refusal(&wanted.name, why);
+            }
             let mut lines = difference(&ours, theirs.wait());
             if !lines.is_empty() && !ours.contains_key("error") && wanted.mode == "local" {
                 let verdict = judge.run("npm-ls.mjs", &arguments(wanted), &serde_json::to_string(&ours).unwrap());

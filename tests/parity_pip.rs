@@ -53,6 +53,9 @@ fn requests_resolve_as_uv_resolves_them() {
         }
         for ((name, request), theirs) in requests.iter().zip(&answers) {
             let mine = ours(&runtime, request, &store).map(|pins| versions(&pins));
+            if let (Err(error), Err(_)) = (&mine, theirs.wait()) {
+                tally.add_refusal(name, &error.to_string());
+            }
             tally.add(name, &judge(&mine, theirs.wait()).unwrap_or_default());
             assert!(*name != "conflict" || mine.is_err(), "an answer to what has none");
         }

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 use support::project::Project;
 use support::registries::Registries;
@@ -108,4 +110,40 @@ fn what_was_kept_counts_for_nothing_without_asking() {
     registries.site.put_answer("/npm/shout", "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n");
     let answer = project.run(&["update"]);
     assert!(answer.code == 3 && answer.stderr.contains("answered 304 Not Modified"), "{answer:?}");
+}
+
+#[test]
+fn another_node_and_another_python_count_at_once() {
+    let mut registries = Registries::serve();
+    registries.npm("pad-left", "1.4.0", json!({ "engines": { "node": ">=22" } }));
+    registries.wheel(&WheelBuilder::new("numbers", "1.6").tags("cp314-none-any"));
+    let project = Project::locked(&registries);
+    let versions = |project: &Project| {
+        let lock: toml::Table = project.read("lockfile.toml").parse().unwrap();
+        let of = |kind: &str| lock[kind].as_array().unwrap()[0]["version"].as_str().unwrap().to_owned();
+        (of("npm"), of("pip"))
+    };
+    assert_eq!(versions(&project), ("1.3.0".to_owned(), "1.5".to_owned()));
+    registries.replace_deb("nodejs", "20.19.2+dfsg-1", "22.1.0-1", "");
+    registries.replace_deb("python3", "3.13.5-1", "3.14.1-1", "");
+    update(&registries, &project);
+    assert_eq!(versions(&project), ("1.4.0".to_owned(), "1.6".to_owned()));
+}
+
+#[test]
+fn pip_is_asked_for_its_default_index_once() {
+    let registries = Registries::serve();
+    let project = Project::greeter(&registries);
+    let settings = project.home().join(".config/oclock/config.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.split("[sources.pypi]").next().unwrap()).unwrap();
+    let (log, pip) = (project.home().join("asked"), project.tools().join("pip"));
+    let index = registries.site.url.join("simple").unwrap();
+    let script = format!("#!/bin/sh\necho >> {}\necho '  -i, --index-url <url>  Base URL (default {index}).'\n", log.display());
+    std::fs::write(&pip, script).unwrap();
+    std::fs::set_permissions(&pip, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..3 {
+        update(&registries, &project);
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "\n");
 }

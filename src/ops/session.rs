@@ -150,7 +150,8 @@ impl Session {
     /// # Errors
     /// When a client's configuration cannot be read.
     pub fn sources(&self, manifest: &Manifest) -> Result<Sources, OpsError> {
-        Ok(source::discover(&self.environment, &self.paths.directory, &manifest.sources)?.with_wheels(&manifest.pip))
+        let sources = source::discover(&self.environment, &self.paths.directory, &manifest.sources)?;
+        Ok(sources.with_wheels(&manifest.pip).with_store(&self.store))
     }
 
     /// Renders Containerfile.in. The config of a base image is fetched when the store lacks it.

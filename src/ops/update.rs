@@ -220,21 +220,45 @@ async fn resolve(
         let ground = Ground::of(session, manifest, sources, &lock.base, *platform).await?;
         let ground = ground.as_ref();
         created = created.max(ground.and_then(Ground::created));
-        let (archives, apt) = resolve_apt(session, manifest, sources, *platform, (as_of, ground)).await?;
+        let debian = resolve_apt(session, manifest, sources, *platform, (as_of, ground));
+        let target = |apt| Target { manifest, sources, platform: *platform, apt, ground, as_of };
+        // Node and Python are mostly those of last time: what stands on them need not wait for Debian's answer.
+        let (debian, early) = match before.previous {
+            Some(previous) => {
+                let guess = target(&previous.apt);
+                let (debian, early) = tokio::join!(debian, resolve_above(session, guess, before, &wished));
+                (debian, Some((guess.interpreters(), early)))
+            }
+            None => (debian.await, None),
+        };
+        let (archives, apt) = debian?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
-        let previous_npm = before.previous.map_or(&[][..], |lock| &lock.npm);
-        let target = Target { manifest, sources, platform: *platform, apt: &lock.apt, ground, as_of };
-        let (npm, pip) = tokio::join!(
-            imported::resolve_npm_keeping(session, target, previous_npm, before.imported, &mut before.gone),
-            resolve_pip(session, target, None, &wished),
-        );
+        let target = target(&lock.apt);
+        let (npm, pip) = match early.filter(|(guessed, _)| *guessed == target.interpreters()) {
+            Some((_, early)) => early,
+            None => resolve_above(session, target, before, &wished).await,
+        };
         lock.npm.extend(npm?);
         lock.pip.extend(pip?);
     }
     lock.archives = merged(lock.archives);
     lock.epoch = epoch(manifest, &lock.archives, created)?;
     Ok(lock)
+}
+
+/// npm packages and wheels for a target.
+async fn resolve_above(
+    session: &Session,
+    target: Target<'_>,
+    before: &mut Before<'_>,
+    wished: &[pip::WishedPip],
+) -> (Result<Vec<NpmPin>, OpsError>, Result<Vec<PipPin>, OpsError>) {
+    let previous = before.previous.map_or(&[][..], |lock| &lock.npm);
+    tokio::join!(
+        imported::resolve_npm_keeping(session, target, previous, before.imported, &mut before.gone),
+        resolve_pip(session, target, None, wished),
+    )
 }
 
 /// Archives in the lock's order; one InRelease that several platforms use stands once, with the indexes of all.
@@ -311,6 +335,15 @@ pub(super) struct Target<'a> {
     pub(super) ground: Option<&'a Ground>,
     /// As of when releases count.
     pub(super) as_of: Option<&'a AsOf>,
+}
+
+impl Target<'_> {
+    /// Node, Python and the C library: all that npm packages and wheels know of what is below them.
+    fn interpreters(&self) -> (Option<String>, Option<String>, (u16, u16)) {
+        let Self { manifest, platform, apt, ground, .. } = *self;
+        let node = node_version(manifest, apt, ground, platform);
+        (node, python_version(manifest, apt, ground, platform), glibc(apt, ground, platform))
+    }
 }
 
 pub(super) async fn resolve_npm(

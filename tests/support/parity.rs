@@ -29,6 +29,7 @@ pub struct Tally {
     explained: BTreeMap<String, String>,
     total: usize,
     excused: usize,
+    refused: usize,
     unexplained: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ impl Tally {
         let text = std::fs::read_to_string(format!("{DIRECTORY}/explained.txt")).unwrap();
         let own = text.lines().filter_map(|line| line.strip_prefix(ecosystem)?.strip_prefix(' ')?.split_once("  "));
         let explained = own.map(|(name, why)| (name.trim().to_owned(), why.trim().to_owned())).collect();
-        Self { ecosystem, things, explained, total: 0, excused: 0, unexplained: Vec::new() }
+        Self { ecosystem, things, explained, total: 0, excused: 0, refused: 0, unexplained: Vec::new() }
     }
 
     /// Whether a difference of a request is explained.
@@ -66,6 +67,12 @@ impl Tally {
         }
     }
 
+    /// Notes that both refuse, which is the same answer, and why we do.
+    pub fn add_refusal(&mut self, name: &str, why: &str) {
+        self.refused += 1;
+        println!("{} {name} is refused by both: {why}", self.ecosystem);
+    }
+
     /// Prints the agreement.
     ///
     /// # Panics
@@ -74,10 +81,11 @@ impl Tally {
         let same = self.total - self.excused - self.unexplained.len();
         let percent = 100.0 * same as f64 / self.total.max(1) as f64;
         println!(
-            "{}: {same} of {} {} as the real tool has them ({percent:.1} %), {} explained, {} not",
+            "{}: {same} of {} {} as the real tool has them ({percent:.1} %; {} refused by both), {} explained, {} not",
             self.ecosystem,
             self.total,
             self.things,
+            self.refused,
             self.excused,
             self.unexplained.len()
         );
