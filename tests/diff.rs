@@ -99,6 +99,7 @@ fn wheel(name: &str, at: &str, required_by: &str) -> PipPin {
             sha256: Sha256::of(&path),
             sha512: None,
         },
+        built: None,
         required_by: vec![required_by.to_owned()],
     };
     pin.required_by.sort();

@@ -505,6 +505,7 @@ fn lockfile(parity: &Parity<'_>, solution: &AptSolution) -> Lockfile {
         apt: solution.pins.clone(),
         npm: Vec::new(),
         pip: Vec::new(),
+        pip_builds: Vec::new(),
         images: BTreeMap::new(),
     }
 }

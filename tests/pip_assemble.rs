@@ -49,6 +49,7 @@ impl Bench {
                 sha256: self.store.add_blob(bytes).unwrap(),
                 sha512: None,
             },
+            built: None,
             required_by: vec![required_by.to_owned()],
             name,
         }

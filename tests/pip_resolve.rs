@@ -4,6 +4,8 @@
 #[path = "support/wheels.rs"]
 mod wheels;
 
+use std::collections::BTreeMap;
+
 use oclock::base::explain::{Explain, Kind};
 use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
@@ -38,6 +40,7 @@ fn section(packages: &[&str], constraints: &[&str]) -> PipSection {
 async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result<Vec<PipPin>, PipError> {
     let request = PipRequest {
         wished: &[],
+        built: &BTreeMap::new(),
         platform: Platform::LINUX_AMD64,
         section,
         python_version: "3.13.5",

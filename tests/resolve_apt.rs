@@ -263,6 +263,7 @@ fn lockfile(solution: AptSolution) -> Lockfile {
         apt: solution.pins,
         npm: Vec::new(),
         pip: Vec::new(),
+        pip_builds: Vec::new(),
         images: BTreeMap::new(),
     }
 }

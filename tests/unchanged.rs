@@ -139,7 +139,8 @@ fn pip_is_asked_for_its_default_index_once() {
     std::fs::write(&settings, text.split("[sources.pypi]").next().unwrap()).unwrap();
     let (log, pip) = (project.home().join("asked"), project.tools().join("pip"));
     let index = registries.site.url.join("simple").unwrap();
-    let script = format!("#!/bin/sh\necho >> {}\necho '  -i, --index-url <url>  Base URL (default {index}).'\n", log.display());
+    let script =
+        format!("#!/bin/sh\necho >> {}\necho '  -i, --index-url <url>  Base URL (default {index}).'\n", log.display());
     std::fs::write(&pip, script).unwrap();
     std::fs::set_permissions(&pip, std::fs::Permissions::from_mode(0o755)).unwrap();
     for _ in 0..3 {

@@ -154,6 +154,7 @@ impl Universe {
             as_of: None,
             keep: None,
             wished: &[],
+            built: &BTreeMap::new(),
         };
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();

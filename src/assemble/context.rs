@@ -414,6 +414,9 @@ fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError>
     let mut key = question(request, "pip", &views);
     key.field(&request.manifest.pip.path);
     key.field(&python);
+    for built in pins.iter().filter_map(|pin| pin.built.as_ref()) {
+        key.field(built.sha256.as_bytes());
+    }
     key.field(pip::recipe().as_bytes());
     if executable != DEBIAN_PYTHON {
         key.field(executable);

@@ -7,7 +7,9 @@ use super::facts::{self, Facts, Party};
 use super::licence::Licence;
 use super::purl;
 use crate::base::progress::Progress;
-use crate::lock::{AptPin, BaseManifest, BasePin, ESSENTIAL, ImagePin, Lockfile, MANIFEST, NpmPin, PinView, PipPin};
+use crate::lock::{
+    AptPin, BaseManifest, BasePin, ESSENTIAL, ImagePin, Lockfile, MANIFEST, NpmPin, PinView, PipPin, wheel_path,
+};
 use crate::model::{Artifact, Ecosystem, Platform, Sha256};
 use crate::store::Store;
 
@@ -141,10 +143,23 @@ impl<'a> Pin<'a> {
                 properties
                     .extend(pin.scripts.iter().map(|(name, hash)| ("oclock:script", format!("{name} sha256:{hash}"))));
             }
-            Self::Pip(pin) => properties.push(("oclock:tags", pin.tags.clone())),
+            Self::Pip(pin) => {
+                properties.push(("oclock:tags", pin.tags.clone()));
+                let built = pin.built.as_ref();
+                properties
+                    .extend(built.map(|built| ("oclock:built", format!("{} sha256:{}", built.file, built.sha256))));
+            }
         }
         properties.sort();
         properties
+    }
+
+    /// The wheel that its artifact is built to, which says what the source distribution does not.
+    fn built_wheel(&self) -> Result<Option<Artifact>, AttestError> {
+        let Self::Pip(PipPin { name, artifact, built: Some(built), .. }) = self else { return Ok(None) };
+        let path = wheel_path(name, &built.file);
+        let path = path.map_err(|error| AttestError::Artifact { package: name.to_string(), why: error.to_string() })?;
+        Ok(Some(Artifact { path, size: built.size, sha256: built.sha256, ..artifact.clone() }))
     }
 
     /// The names under which it stands in `required-by` of its ecosystem.
@@ -168,7 +183,12 @@ impl Bill {
         let views: Vec<PinView<'_>> = pins.iter().map(Pin::view).collect();
         let facts = match request.detail {
             Detail::LockAlone => vec![lock_alone(); pins.len()],
-            Detail::Artifacts(store) => facts::read(&views, store, progress)?,
+            Detail::Artifacts(store) => {
+                let wheels: Vec<Option<Artifact>> = pins.iter().map(Pin::built_wheel).collect::<Result<_, _>>()?;
+                let look = |(view, wheel)| view_of(view, wheel);
+                let looked: Vec<PinView<'_>> = views.iter().zip(&wheels).map(look).collect();
+                facts::read(&looked, store, progress)?
+            }
         };
         let (required, mut requires) = relations(&pins);
         let components = pins
@@ -193,6 +213,11 @@ impl Bill {
     pub(super) fn purl(&self) -> Option<String> {
         self.image.map(|image| purl::of_image(&self.name, &image.digest, self.platform))
     }
+}
+
+/// A pin with another file to be looked into, where there is one.
+fn view_of<'a>(view: &PinView<'a>, other: &'a Option<Artifact>) -> PinView<'a> {
+    PinView { artifact: other.as_ref().unwrap_or(view.artifact), ..*view }
 }
 
 fn lock_alone() -> Facts {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::bill::Bill;
-use super::{DocumentType, moment};
+use super::{DocumentType, moment, purl};
 use crate::lock::{ArchivePin, BasePin, ImagePin, Lockfile, SealPin};
 use crate::model::{Artifact, Platform, Sha256};
 
@@ -92,6 +92,18 @@ fn dependencies(request: &ProvenanceRequest<'_>) -> Vec<Value> {
             "uri": component.purl,
             "digest": digest,
             "annotations": { "path": artifact.path.to_string(), "source": artifact.source.to_string() },
+        })
+    }));
+    let builds = lock.pip_builds.iter().filter(|pin| pin.wheel.platform == bill.platform);
+    all.extend(builds.map(|pin| {
+        let artifact = &pin.wheel.artifact;
+        json!({
+            "name": format!("pip:{} {}", pin.wheel.name, pin.wheel.version),
+            "uri": purl::of_pip(&pin.wheel),
+            "digest": sha256(&artifact.sha256),
+            "annotations": {
+                "path": artifact.path.to_string(), "source": artifact.source.to_string(), "builds": pin.builds.to_string(),
+            },
         })
     }));
     all

@@ -11,11 +11,11 @@ use super::policy::POLICY_AGE;
 use super::unasked::unasked;
 use crate::base::text::count;
 use crate::lock::{
-    AptPin, Asked, Asker, Askers, Direction, LockDiff, LockLines, Lockfile, NpmPin, PinChange, PinDiff, PinSide,
-    PinView, PipPin,
+    AptPin, Asked, Asker, Askers, Direction, LockDiff, LockLines, Lockfile, NpmPin, PinChange, PinDiff, PinKey,
+    PinSide, PinView, PipBuildPin, PipPin,
 };
 use crate::manifest::Manifest;
-use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
+use crate::model::{Ecosystem, PackageName, Platform, Sha256};
 
 const DAY: i64 = 86_400;
 
@@ -98,17 +98,16 @@ impl Found {
     }
 }
 
-type PinKey<'a> = (Ecosystem, Platform, &'a PackageName, &'a PackageVersion);
-
 /// The position of each pin among those of its ecosystem.
 fn indexes(lock: &Lockfile) -> BTreeMap<PinKey<'_>, usize> {
     fn keyed<'a>((index, pin): (usize, PinView<'a>)) -> (PinKey<'a>, usize) {
-        ((pin.ecosystem, pin.platform, pin.name, pin.version), index)
+        (pin.key(), index)
     }
     let apt = lock.apt.iter().map(AptPin::view).enumerate();
     let npm = lock.npm.iter().map(NpmPin::view).enumerate();
     let pip = lock.pip.iter().map(PipPin::view).enumerate();
-    apt.chain(npm).chain(pip).map(keyed).collect()
+    let builds = lock.pip_builds.iter().map(PipBuildPin::view).enumerate();
+    apt.chain(npm).chain(pip).chain(builds).map(keyed).collect()
 }
 
 struct Checks<'a> {
@@ -122,8 +121,10 @@ struct Checks<'a> {
 impl Checks<'_> {
     /// A finding about a pin of the new lock; `field` is where it points.
     fn about(&self, rule: &'static Rule, pin: &PinDiff, side: &PinSide, field: &str, message: String) -> Finding {
-        let key = (pin.ecosystem, pin.platform, &pin.name, &side.version);
-        let line = self.indexes.get(&key).and_then(|index| self.change.lines.pin(pin.ecosystem, *index, field));
+        let line = self.indexes.get(&pin.key(&side.version)).and_then(|index| match &pin.builds {
+            None => self.change.lines.pin(pin.ecosystem, *index, field),
+            Some(_) => self.change.lines.pip_build(*index, field),
+        });
         let place = line.map(|line| FindingPlace { file: self.change.file.to_owned(), line });
         Finding { place, ..Finding::new(rule, format!("{}:{}", pin.ecosystem, pin.name), message) }
     }
@@ -144,6 +145,11 @@ impl Checks<'_> {
         let (rule, field, message, evidence) = match change {
             PinChange::Rehashed { from, to } => {
                 (&REHASHED, "sha256", format!("{name} has other bytes under the same version"), digests(*from, *to))
+            }
+            PinChange::Rebuilt { from, to } => {
+                let digest = |digest: &Option<Sha256>| digest.map_or("none is built".to_owned(), |d| d.prefixed());
+                let message = format!("{name} is built to another wheel than before");
+                (&REBUILT_WHEEL, "wheel", message, pair(&digest(from), &digest(to)))
             }
             PinChange::Source { from, to } => {
                 (&NEW_SOURCE, "source", format!("{name} comes from `{to}`, and came from `{from}`"), Vec::new())
@@ -173,13 +179,12 @@ impl Checks<'_> {
 
     fn came(&mut self, pin: &PinDiff, new: &PinSide) {
         if !self.names.contains(&(pin.ecosystem, &pin.name)) {
-            let asked = self.askers.asked(pin.ecosystem, pin.platform, &pin.name, &new.version);
+            let asked = self.askers.asked(pin.key(&new.version));
             let message = format!("{} was not locked before; {}", named(pin, new), in_words(&asked));
             let finding = self.about(&NEW_NAME, pin, new, "name", message);
             self.found.add(finding, Some(pin.platform));
         }
-        let key = (pin.ecosystem, pin.platform, &pin.name, &new.version);
-        if let (Ecosystem::Npm, Some(index)) = (pin.ecosystem, self.indexes.get(&key)) {
+        if let (Ecosystem::Npm, Some(index)) = (pin.ecosystem, self.indexes.get(&pin.key(&new.version))) {
             let scripts: Vec<String> = self.change.new.npm[*index].scripts.keys().cloned().collect();
             self.scripts(pin, new, &scripts);
         }

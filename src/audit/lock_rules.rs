@@ -25,6 +25,8 @@ rules! {
         "The build context is the same and the recorded image is not: the build is not reproducible, or the record is wrong. Build it yourself and compare.";
     SCRIPTS, "lock-scripts", Warning, "a new or changed install script",
         "Install scripts run while the image is built, if the manifest approves them. Read the script before you approve it.";
+    REBUILT_WHEEL, "lock-rebuilt-wheel", Warning, "a source distribution that is built to another wheel",
+        "Its build requirements or the packages of the base changed, or it was not a source distribution before. Build it yourself: `oclock build` fails when another wheel comes out.";
     NEW_NAME, "lock-new-name", Warning, "a package that was not locked before",
         "Look at who publishes it and whether its name is the one that was meant.";
     DOWNGRADE, "lock-downgrade", Warning, "an older version than before",

@@ -15,3 +15,4 @@ pub mod tar;
 pub mod text;
 pub mod tree;
 pub mod untar;
+pub mod zip;

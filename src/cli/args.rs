@@ -183,6 +183,9 @@ pub(super) struct UpdateArguments {
     /// Exit with 1 when something changes
     #[arg(long)]
     pub exit_code: bool,
+    /// The engine in whose rooms Python's source distributions are built
+    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    pub engine: EngineName,
 }
 
 fn parse_as_of(text: &str) -> Result<i64, String> {

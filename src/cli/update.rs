@@ -1,7 +1,7 @@
 //! `oclock update`.
 
 use super::args::{Format, UpdateArguments};
-use super::{Answer, written};
+use super::{Answer, engine_choice, written};
 use crate::ops::{self, OpsError, Pruned, Scope, Session, UpdateMode, UpdateOptions, What};
 use crate::report;
 
@@ -17,6 +17,7 @@ pub(super) fn run(session: &Session, format: Format, update: &UpdateArguments) -
         scope: if what.is_empty() && !update.minimal { Scope::Everything } else { Scope::Only(what) },
         as_of: update.as_of,
         precise: update.precise.clone(),
+        engine: engine_choice(update.engine),
         pruned: if update.pruned { Pruned::Move } else { Pruned::Stay },
     };
     let outcome = ops::update(session, &options)?;

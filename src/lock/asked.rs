@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::model::{ESSENTIAL, Lockfile, MANIFEST, PinView};
+use super::model::{BUILD_SYSTEM, ESSENTIAL, Lockfile, MANIFEST, PinView};
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform};
 
 /// Where a chain starts.
@@ -26,13 +26,44 @@ pub struct Asked {
     pub chain: Vec<PackageName>,
 }
 
-type Key<'a> = (Ecosystem, Platform, &'a PackageName, &'a PackageVersion);
+/// Which pin of a lock is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PinKey<'a> {
+    /// Where it comes from.
+    pub ecosystem: Ecosystem,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// What it builds, where it is in no image.
+    pub builds: Option<&'a PackageName>,
+    /// Its name.
+    pub name: &'a PackageName,
+    /// Its version.
+    pub version: &'a PackageVersion,
+}
+
+impl<'a> PinView<'a> {
+    /// What tells it from all other pins of its lock.
+    pub fn key(&self) -> PinKey<'a> {
+        let PinView { ecosystem, platform, builds, name, version, .. } = *self;
+        PinKey { ecosystem, platform, builds, name, version }
+    }
+
+    /// Whom its `required-by` means by a word. What builds a project has names of its own, and is asked for by the project
+    /// itself under [`BUILD_SYSTEM`].
+    pub fn asker(&self, by: &'a str) -> AskerName<'a> {
+        match (by, self.builds) {
+            (MANIFEST | ESSENTIAL, _) => (None, by),
+            (BUILD_SYSTEM, Some(built)) => (None, built.as_str()),
+            _ => (self.builds, by),
+        }
+    }
+}
 
 /// The chains of all pins of a lock.
 #[derive(Debug)]
 pub struct Askers<'a> {
     pins: Vec<PinView<'a>>,
-    places: BTreeMap<Key<'a>, usize>,
+    places: BTreeMap<PinKey<'a>, usize>,
     /// For each pin what stands above it in its chain; itself when the chain starts with it.
     above: Vec<Option<(Asker, usize)>>,
     below: Vec<Vec<usize>>,
@@ -51,16 +82,14 @@ impl<'a> Askers<'a> {
                     MANIFEST => roots[0].push(index),
                     ESSENTIAL => roots[1].push(index),
                     name => {
-                        if let Some(asker) = named.get(&(pin.ecosystem, pin.platform, name)) {
+                        if let Some(asker) = named.get(&(pin.ecosystem, pin.platform, pin.asker(name))) {
                             below[*asker].push(index);
                         }
                     }
                 }
             }
         }
-        let places =
-            pins.iter().enumerate().map(|(index, pin)| ((pin.ecosystem, pin.platform, pin.name, pin.version), index));
-        let places = places.collect();
+        let places = pins.iter().enumerate().map(|(index, pin)| (pin.key(), index)).collect();
         let [manifest, essential] = roots;
         let mut askers = Self { above: vec![None; pins.len()], pins, places, below };
         askers.walk(Asker::Manifest, &manifest);
@@ -85,15 +114,9 @@ impl<'a> Askers<'a> {
     }
 
     /// Who asked for a pin; nobody when it is not in the lock.
-    pub fn asked(
-        &self,
-        ecosystem: Ecosystem,
-        platform: Platform,
-        name: &PackageName,
-        version: &PackageVersion,
-    ) -> Asked {
-        let found = self.places.get(&(ecosystem, platform, name, version)).copied();
-        let Some(mut index) = found else { return Asked { by: Asker::Nobody, chain: vec![name.clone()] } };
+    pub fn asked(&self, pin: PinKey<'_>) -> Asked {
+        let found = self.places.get(&pin).copied();
+        let Some(mut index) = found else { return Asked { by: Asker::Nobody, chain: vec![pin.name.clone()] } };
         let mut chain = vec![self.pins[index].name.clone()];
         let mut by = Asker::Nobody;
         while let Some((asker, above)) = self.above[index] {
@@ -121,18 +144,24 @@ impl<'a> Askers<'a> {
     }
 }
 
+/// A pin as `required-by` means it: what it builds, and its name or for npm one of its places.
+pub type AskerName<'a> = (Option<&'a PackageName>, &'a str);
+
+/// Positions of pins by how `required-by` means them.
+pub type Names<'a> = BTreeMap<(Ecosystem, Platform, AskerName<'a>), usize>;
+
 /// What `required-by` may call each pin: its name, or for npm each of its places.
-fn names<'a>(lock: &'a Lockfile, pins: &[PinView<'a>]) -> BTreeMap<(Ecosystem, Platform, &'a str), usize> {
+pub fn names<'a>(lock: &'a Lockfile, pins: &[PinView<'a>]) -> Names<'a> {
     let mut named = BTreeMap::new();
     let first_npm = lock.apt.len();
     for (index, pin) in pins.iter().enumerate() {
         match pin.ecosystem {
             Ecosystem::Apt | Ecosystem::Pip => {
-                named.insert((pin.ecosystem, pin.platform, pin.name.as_str()), index);
+                named.insert((pin.ecosystem, pin.platform, (pin.builds, pin.name.as_str())), index);
             }
             Ecosystem::Npm => {
                 let places = lock.npm[index - first_npm].places.iter();
-                named.extend(places.map(|place| ((pin.ecosystem, pin.platform, place.as_str()), index)));
+                named.extend(places.map(|place| ((pin.ecosystem, pin.platform, (None, place.as_str())), index)));
             }
         }
     }
@@ -153,7 +182,8 @@ mod tests {
         let lock = sample::lock();
         let askers = Askers::of(&lock);
         let ask = |ecosystem, name: &str, version: &str| {
-            askers.asked(ecosystem, Platform::LINUX_AMD64, &sample::name(name), &sample::version(version))
+            let (name, version) = (&sample::name(name), &sample::version(version));
+            askers.asked(PinKey { ecosystem, platform: Platform::LINUX_AMD64, builds: None, name, version })
         };
         let openai = ask(Ecosystem::Pip, "openai", "2.9.0");
         assert_eq!((openai.by, chain(&openai)), (Asker::Manifest, vec!["graphiti-core", "openai"]));
@@ -165,11 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn what_builds_a_project_is_asked_for_by_it() {
+        let lock = sample::building_lock();
+        let asked = Askers::of(&lock).asked(lock.pip_builds[0].view().key());
+        assert_eq!((asked.by, chain(&asked)), (Asker::Manifest, vec!["redis", "setuptools"]));
+    }
+
+    #[test]
     fn a_circle_that_nobody_asks_for_has_an_end() {
         let mut lock = sample::lock();
         lock.pip = vec![sample::pip_pin("a", "1", &["b"]), sample::pip_pin("b", "1", &["a"])];
         let askers = Askers::of(&lock);
-        let asked = askers.asked(Ecosystem::Pip, Platform::LINUX_AMD64, &sample::name("a"), &sample::version("1"));
+        let asked = askers.asked(lock.pip[0].view().key());
         assert_eq!((asked.by, chain(&asked)), (Asker::Nobody, vec!["a"]));
     }
 

@@ -16,6 +16,7 @@ pub(super) enum Subject {
     Apt(usize),
     Npm(usize),
     Pip(usize),
+    PipBuild(usize),
 }
 
 type Complaint = (Subject, String);
@@ -34,6 +35,8 @@ pub(super) fn check_whole(lock: &Lockfile) -> Result<(), Complaint> {
     sorted(&lock.apt, |pin| (pin.platform, pin.name.clone()), Subject::Apt)?;
     sorted(&lock.npm, |pin| (pin.platform, pin.name.clone(), pin.version.clone()), Subject::Npm)?;
     sorted(&lock.pip, |pin| (pin.platform, pin.name.clone()), Subject::Pip)?;
+    let room = |pin: &PipBuildPin| (pin.wheel.platform, pin.builds.clone(), pin.wheel.name.clone());
+    sorted(&lock.pip_builds, room, Subject::PipBuild)?;
     for (index, pin) in lock.archives.iter().enumerate() {
         check_archive(pin).map_err(|reason| (Subject::Archive(index), reason))?;
     }
@@ -41,6 +44,9 @@ pub(super) fn check_whole(lock: &Lockfile) -> Result<(), Complaint> {
     check_npm(lock)?;
     for (index, pin) in lock.pip.iter().enumerate() {
         check_pip(pin).map_err(|reason| (Subject::Pip(index), reason))?;
+    }
+    for (index, pin) in lock.pip_builds.iter().enumerate() {
+        check_pip_build(lock, pin).map_err(|reason| (Subject::PipBuild(index), reason))?;
     }
     for (subject, pin) in subjects(lock) {
         check_pin(lock, pin).map_err(|reason| (subject, reason))?;
@@ -84,7 +90,8 @@ fn subjects(lock: &Lockfile) -> impl Iterator<Item = (Subject, PinView<'_>)> {
     let apt = lock.apt.iter().enumerate().map(|(index, pin)| (Subject::Apt(index), pin.view()));
     let npm = lock.npm.iter().enumerate().map(|(index, pin)| (Subject::Npm(index), pin.view()));
     let pip = lock.pip.iter().enumerate().map(|(index, pin)| (Subject::Pip(index), pin.view()));
-    apt.chain(npm).chain(pip)
+    let builds = lock.pip_builds.iter().enumerate().map(|(index, pin)| (Subject::PipBuild(index), pin.view()));
+    apt.chain(npm).chain(pip).chain(builds)
 }
 
 fn check_head(lock: &Lockfile) -> Result<(), String> {
@@ -183,7 +190,20 @@ fn check_pip(pin: &PipPin) -> Result<(), String> {
     if let Some(flaw) = wheel_flaw(pin) {
         return Err(flaw);
     }
+    require(pin.built.as_ref().is_none_or(|built| is_size(built.size)), || "the wheel's size is out of range".into())?;
     require(pin.artifact.sha512.is_none(), || "a wheel has no sha512 here".into())
+}
+
+fn check_pip_build(lock: &Lockfile, pin: &PipBuildPin) -> Result<(), String> {
+    check_pip(&pin.wheel)?;
+    let (name, builds) = (&pin.wheel.name, &pin.builds);
+    require(pin.wheel.built.is_none(), || format!("{name} would have to be built itself, to build {builds}"))?;
+    let is_built =
+        |other: &PipPin| (&other.name, other.platform) == (builds, pin.wheel.platform) && other.built.is_some();
+    require(lock.pip.iter().any(is_built), || format!("{name} is there to build {builds}, which is not built"))?;
+    require(pin.wheel.required_by.iter().all(|by| by != MANIFEST && by != ESSENTIAL), || {
+        format!("{name} builds {builds}, and nothing else can ask for that")
+    })
 }
 
 fn check_pin(lock: &Lockfile, pin: PinView<'_>) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Artifact, Ecosystem, PackageName, PackageVersion, Platform, Sha256, SourceName};
 
+use super::asked::PinKey;
 use super::bump::compare_versions;
 use super::model::*;
 
@@ -36,6 +37,9 @@ pub struct PinDiff {
     pub ecosystem: Ecosystem,
     /// The platform it is for.
     pub platform: Platform,
+    /// What it builds, where it is in no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<PackageName>,
     /// Its name.
     pub name: PackageName,
     /// What it was; none when it came.
@@ -69,6 +73,13 @@ pub enum PinChange {
         from: Sha256,
         /// What it hashes to.
         to: Sha256,
+    },
+    /// The wheel that is built of it has other bytes: what it is built of or with changed, or how.
+    Rebuilt {
+        /// What the wheel hashed to; none where it was a wheel already.
+        from: Option<Sha256>,
+        /// What it hashes to; none where it is a wheel already.
+        to: Option<Sha256>,
     },
     /// The same version by another of its files, as a Python release may have several: names of the files.
     File {
@@ -134,6 +145,12 @@ impl LockDiff {
 }
 
 impl PinDiff {
+    /// Which pin of a lock this is, in one of its versions.
+    pub fn key<'a>(&'a self, version: &'a PackageVersion) -> PinKey<'a> {
+        let (ecosystem, platform, builds, name) = (self.ecosystem, self.platform, self.builds.as_ref(), &self.name);
+        PinKey { ecosystem, platform, builds, name, version }
+    }
+
     /// Whether a reviewer must look: other bytes under the same version, or another source.
     pub fn is_alarming(&self) -> bool {
         self.changes.iter().any(|change| matches!(change, PinChange::Rehashed { .. } | PinChange::Source { .. }))
@@ -193,7 +210,8 @@ fn images(old: &Lockfile, new: &Lockfile) -> Vec<(Platform, Option<ImagePin>, Op
     sides.filter(|(_, old, new)| old != new).collect()
 }
 
-type Group = (Ecosystem, Platform, PackageName);
+/// A pin's ecosystem and platform, what it builds, and its name.
+type Group = (Ecosystem, Platform, Option<PackageName>, PackageName);
 
 /// What is compared of a pin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,13 +222,15 @@ struct Facet<'a> {
     required_by: &'a [String],
     places: &'a [String],
     scripts: Option<&'a BTreeMap<String, Sha256>>,
+    built: Option<&'a BuiltWheel>,
     details: [&'a str; 4],
 }
 
 fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
     let mut groups: BTreeMap<Group, Vec<Facet<'_>>> = BTreeMap::new();
     let mut add = |pin: PinView<'_>, facet| {
-        groups.entry((pin.ecosystem, pin.platform, pin.name.clone())).or_default().push(facet);
+        let group = (pin.ecosystem, pin.platform, pin.builds.cloned(), pin.name.clone());
+        groups.entry(group).or_default().push(facet);
     };
     for pin in &lock.apt {
         let details = [pin.architecture.as_str(), &pin.suite, pin.source_package.as_str(), pin.source_version.as_str()];
@@ -221,9 +241,11 @@ fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
         let published = pin.published;
         add(pin.view(), Facet { published, places: &pin.places, scripts: Some(&pin.scripts), ..facet });
     }
-    for pin in &lock.pip {
+    let builds = lock.pip_builds.iter().map(|pin| (pin.view(), &pin.wheel));
+    for (view, pin) in lock.pip.iter().map(|pin| (pin.view(), pin)).chain(builds) {
         let facet = plain(&pin.version, &pin.artifact, &pin.required_by);
-        add(pin.view(), Facet { published: pin.published, details: [&pin.tags, "", "", ""], ..facet });
+        let details = [pin.tags.as_str(), "", "", ""];
+        add(view, Facet { published: pin.published, built: pin.built.as_ref(), details, ..facet });
     }
     for facets in groups.values_mut().filter(|facets| facets.len() > 1) {
         facets.sort_by(|one, other| (one.version, one.artifact).cmp(&(other.version, other.artifact)));
@@ -232,7 +254,7 @@ fn facets(lock: &Lockfile) -> BTreeMap<Group, Vec<Facet<'_>>> {
 }
 
 fn plain<'a>(version: &'a PackageVersion, artifact: &'a Artifact, required_by: &'a [String]) -> Facet<'a> {
-    Facet { version, published: None, artifact, required_by, places: &[], scripts: None, details: [""; 4] }
+    Facet { version, published: None, artifact, required_by, places: &[], scripts: None, built: None, details: [""; 4] }
 }
 
 type Pair<'a> = (Option<Facet<'a>>, Option<Facet<'a>>);
@@ -272,8 +294,8 @@ fn pin_diff(group: &Group, old: Option<Facet<'_>>, new: Option<Facet<'_>>) -> Op
         size: facet.artifact.size,
         required_by: facet.required_by.to_vec(),
     };
-    let (ecosystem, platform, name) = group.clone();
-    Some(PinDiff { ecosystem, platform, name, old: old.map(side), new: new.map(side), changes })
+    let (ecosystem, platform, builds, name) = group.clone();
+    Some(PinDiff { ecosystem, platform, builds, name, old: old.map(side), new: new.map(side), changes })
 }
 
 fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<PinChange> {
@@ -287,6 +309,10 @@ fn pin_changes(ecosystem: Ecosystem, old: &Facet<'_>, new: &Facet<'_>) -> Vec<Pi
     }
     if same_version && !other_file && has_other_bytes(from, to) {
         changes.push(PinChange::Rehashed { from: from.sha256, to: to.sha256 });
+    }
+    if old.built != new.built {
+        let digest = |built: Option<&BuiltWheel>| built.map(|built| built.sha256);
+        changes.push(PinChange::Rebuilt { from: digest(old.built), to: digest(new.built) });
     }
     let lost = [
         ("sha512", from.sha512.is_some() && to.sha512.is_none()),
@@ -373,8 +399,9 @@ mod tests {
             let apt = Just(lock.apt.clone()).prop_shuffle();
             let npm = Just(lock.npm.clone()).prop_shuffle();
             let pip = Just(lock.pip.clone()).prop_shuffle();
-            (Just(lock), apt, npm, pip).prop_map(|(lock, apt, npm, pip)| {
-                let other = Lockfile { apt, npm, pip, ..lock.clone() };
+            let builds = Just(lock.pip_builds.clone()).prop_shuffle();
+            (Just(lock), apt, npm, pip, builds).prop_map(|(lock, apt, npm, pip, pip_builds)| {
+                let other = Lockfile { apt, npm, pip, pip_builds, ..lock.clone() };
                 (lock, other)
             })
         })
@@ -415,6 +442,22 @@ mod tests {
         assert!(matches!(pins[0].changes[..], [PinChange::Rehashed { .. }]) && pins[0].is_alarming());
         let source = |lock: &mut Lockfile| lock.pip[0].artifact.source = sample::source("other");
         assert!(matches!(changes(source)[..], [PinChange::Source { .. }]));
+    }
+
+    #[test]
+    fn another_wheel_of_the_same_source_is_told_and_so_is_what_builds_it() {
+        let before = sample::building_lock();
+        let mut after = before.clone();
+        after.pip_builds[0].wheel = sample::pip_pin("setuptools", "81.0.0", &["build-system"]);
+        let built = after.pip[2].built.as_mut().unwrap();
+        let (from, to) = (built.sha256, Sha256::of("other"));
+        built.sha256 = to;
+        let pins = diff(&before, &after).pins;
+        assert_eq!(pins[0].changes, [PinChange::Rebuilt { from: Some(from), to: Some(to) }]);
+        assert_eq!(pins[1].builds.as_ref().map(PackageName::as_str), Some("redis"));
+        assert_eq!(pins[1].changes[0], PinChange::Version(Direction::Up));
+        let went = diff(&before, &sample::lock()).pins;
+        assert!(went.iter().any(|pin| pin.builds.is_some() && pin.new.is_none()), "{went:#?}");
     }
 
     #[test]

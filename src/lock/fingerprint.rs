@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::{
-    AptSection, BaseRequest, ImageSection, Manifest, NpmOverride, NpmSection, PipSection, Recommends,
+    AptSection, BaseRequest, ImageSection, Manifest, NpmOverride, NpmSection, PipBuild, PipSection, Recommends,
     parse_pip_requirement,
 };
 use crate::model::{Hasher, LayerCompression, Sha256};
@@ -91,6 +91,11 @@ fn pip(section: &PipSection) -> Sha256 {
     if !section.overrides.is_empty() {
         question.values("overrides", section.overrides.iter().map(|text| plain_pip(text)));
     }
+    match &section.build {
+        PipBuild::Nothing => {}
+        PipBuild::Everything => question.values("build everything", [""]),
+        PipBuild::Only(names) => question.values("build", names),
+    }
     question.values("python", &section.python);
     question.answer()
 }
@@ -158,6 +163,9 @@ mod tests {
         assert_ne!(of(&format!("{text}path = \"/venv\"\n")).pip, before.pip);
         assert_ne!(of(&format!("{text}overrides = [\"idna<3\"]\n")).pip, before.pip);
         assert_eq!(of(&format!("{text}overrides = []\n")), before);
+        assert_eq!(of(&format!("{text}build = false\n")), before);
+        assert_ne!(of(&format!("{text}build = true\n")).pip, before.pip);
+        assert_ne!(of(&format!("{text}build = [\"redis\"]\n")).pip, of(&format!("{text}build = true\n")).pip);
         let overridden = |lines: &str| of(&format!("{text}[npm.overrides]\n{lines}")).npm;
         assert_ne!(overridden("a = \"1\"\nb = \"2\"\n"), before.npm);
         assert_ne!(overridden("a = \"1\"\nb = \"2\"\n"), overridden("b = \"2\"\na = \"1\"\n"), "the first counts");

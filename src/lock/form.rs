@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use uv_distribution_filename::WheelFilename;
+use uv_distribution_filename::{DistFilename, WheelFilename};
 use uv_pep440::Version;
 
 use super::model::{AptPin, ArchivePin, PipPin};
@@ -53,6 +53,26 @@ pub(super) fn are_archive_paths(pin: &ArchivePin) -> bool {
         && pin.indexes.iter().all(|index| is_index(index.path.as_str()))
 }
 
+/// What is wrong with the file name of a source distribution: it must say the pin's project and version, and be of a kind
+/// that can be built.
+fn source_flaw(pin: &PipPin, file: &str) -> Option<String> {
+    let (name, version) = (&pin.name, &pin.version);
+    let project = uv_normalize::PackageName::from_str(name.as_str()).ok()?;
+    let Some(DistFilename::SourceDistFilename(found)) = DistFilename::try_from_filename(file, &project) else {
+        return Some(format!("the file of {name} is no source distribution's name"));
+    };
+    if !is_buildable(file) {
+        return Some(format!("the file of {name} is of a kind that is not built"));
+    }
+    let is_same = Version::from_str(version.as_str()).ok().as_ref() == Some(&found.version);
+    (!is_same).then(|| format!("the file of {name} {version} is one of version {}", found.version))
+}
+
+/// Whether a source distribution is of a kind that is built here: `.tar.gz` (PEP 625) or `.zip`.
+pub fn is_buildable(file: &str) -> bool {
+    file.ends_with(".tar.gz") || file.ends_with(".zip")
+}
+
 /// What is wrong with a wheel's path: it must be `project/filename`, and the file name must say the pin's project, version
 /// and tags (PEP 427, "File name convention").
 pub(super) fn wheel_flaw(pin: &PipPin) -> Option<String> {
@@ -65,6 +85,12 @@ pub(super) fn wheel_flaw(pin: &PipPin) -> Option<String> {
     if !is_normal {
         return Some(format!("{name} is not a project's name in its normal form"));
     }
+    if pin.built.is_some()
+        && let Some(flaw) = source_flaw(pin, file)
+    {
+        return Some(flaw);
+    }
+    let file = pin.wheel_file();
     let Ok(wheel) = WheelFilename::from_str(file) else {
         return Some(format!("the file of {name} is no wheel's name"));
     };

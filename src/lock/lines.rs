@@ -9,6 +9,7 @@ pub struct LockLines<'a> {
     apt: Vec<usize>,
     npm: Vec<usize>,
     pip: Vec<usize>,
+    pip_builds: Vec<usize>,
     archives: Vec<usize>,
 }
 
@@ -19,8 +20,9 @@ impl<'a> LockLines<'a> {
         let starts = |header: &str| {
             lines.iter().enumerate().filter(|(_, line)| **line == header).map(|(index, _)| index).collect()
         };
-        let [apt, npm, pip, archives] = ["[[apt]]", "[[npm]]", "[[pip]]", "[[archive]]"].map(starts);
-        Self { apt, npm, pip, archives, lines }
+        let headers = ["[[apt]]", "[[npm]]", "[[pip]]", "[[pip-build]]", "[[archive]]"];
+        let [apt, npm, pip, pip_builds, archives] = headers.map(starts);
+        Self { apt, npm, pip, pip_builds, archives, lines }
     }
 
     /// The line (from 1) of a field of a pin, which is the `index`th of its ecosystem; of the pin when it has no such field.
@@ -31,6 +33,11 @@ impl<'a> LockLines<'a> {
             Ecosystem::Pip => &self.pip,
         };
         starts.get(index).map(|start| self.field(*start, field))
+    }
+
+    /// The same of a wheel that source distributions are built with.
+    pub fn pip_build(&self, index: usize, field: &str) -> Option<usize> {
+        self.pip_builds.get(index).map(|start| self.field(*start, field))
     }
 
     /// The line (from 1) of a field of the `index`th archive.

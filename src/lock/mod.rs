@@ -21,13 +21,13 @@ mod satisfy;
 mod target;
 mod write;
 
-pub use asked::{Asked, Asker, Askers};
+pub use asked::{Asked, Asker, AskerName, Askers, Names, PinKey, names};
 pub use bump::{Bump, bump, compare_versions};
 pub use check::check_lockfile;
 pub use diff::{Direction, LockDiff, PinChange, PinDiff, PinSide, diff};
 pub use error::LockError;
 pub use fingerprint::fingerprints;
-pub use form::{is_npm_path, wheel_path};
+pub use form::{is_buildable, is_npm_path, wheel_path};
 pub use keep::Keep;
 pub use lines::LockLines;
 pub use model::*;

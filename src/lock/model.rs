@@ -28,6 +28,8 @@ pub struct Lockfile {
     pub npm: Vec<NpmPin>,
     /// Python wheels, sorted by platform and name.
     pub pip: Vec<PipPin>,
+    /// Python wheels that source distributions are built with, sorted by platform, what they build, and name.
+    pub pip_builds: Vec<PipBuildPin>,
     /// What these pins build to, once `build --record` has seen it.
     pub images: BTreeMap<Platform, ImagePin>,
 }
@@ -175,10 +177,32 @@ pub struct PipPin {
     pub tags: String,
     /// When the source says that it was uploaded, in seconds since 1970; nothing where it does not say.
     pub published: Option<i64>,
-    /// The wheel; the path is `project/filename`.
+    /// The wheel, or the source distribution that it is built of; the path is `project/filename`.
     pub artifact: Artifact,
+    /// The wheel, where the artifact is a source distribution.
+    pub built: Option<BuiltWheel>,
     /// Who asked: names of packages of this lock or `manifest`. Sorted.
     pub required_by: Vec<String>,
+}
+
+/// A wheel that was built of a source distribution, in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct BuiltWheel {
+    /// Its file name.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256,
+}
+
+/// One Python wheel of the room in which a source distribution is built. It is in no image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipBuildPin {
+    /// The project that is built with it: the pin of that name and platform has a [`PipPin::built`].
+    pub builds: PackageName,
+    /// The wheel. Who asked: names of packages of the same room, or [`BUILD_SYSTEM`].
+    pub wheel: PipPin,
 }
 
 /// What a lock builds to.
@@ -209,6 +233,8 @@ pub struct PinView<'a> {
     pub artifact: &'a Artifact,
     /// Who asked for it.
     pub required_by: &'a [String],
+    /// The project that is built with it, where it is in no image.
+    pub builds: Option<&'a PackageName>,
 }
 
 impl ArchivePin {
@@ -224,7 +250,12 @@ impl Lockfile {
         let apt = self.apt.iter().map(AptPin::view);
         let npm = self.npm.iter().map(NpmPin::view);
         let pip = self.pip.iter().map(PipPin::view);
-        apt.chain(npm).chain(pip)
+        apt.chain(npm).chain(pip).chain(self.pip_builds.iter().map(PipBuildPin::view))
+    }
+
+    /// The pins whose packages are in an image, in the same order: all but those that only build others.
+    pub fn installed(&self) -> impl Iterator<Item = PinView<'_>> {
+        self.pins().filter(|pin| pin.builds.is_none())
     }
 
     /// Every file that building for `platform` needs, sorted and each once. Base layers are not among them.
@@ -250,6 +281,7 @@ macro_rules! view {
                     published: $published(self),
                     artifact: &self.artifact,
                     required_by: &self.required_by,
+                    builds: None,
                 }
             }
         }
@@ -260,7 +292,28 @@ view!(AptPin, Apt, |_| None);
 view!(NpmPin, Npm, |pin: &NpmPin| pin.published);
 view!(PipPin, Pip, |pin: &PipPin| pin.published);
 
+impl PipPin {
+    /// The digest of the wheel that is installed.
+    pub fn wheel_sha256(&self) -> &Sha256 {
+        self.built.as_ref().map_or(&self.artifact.sha256, |built| &built.sha256)
+    }
+
+    /// The file name of the wheel that is installed.
+    pub fn wheel_file(&self) -> &str {
+        self.built.as_ref().map_or_else(|| self.artifact.path.file_name(), |built| &built.file)
+    }
+}
+
+impl PipBuildPin {
+    /// What it has in common with other pins.
+    pub fn view(&self) -> PinView<'_> {
+        PinView { builds: Some(&self.builds), ..self.wheel.view() }
+    }
+}
+
 /// The name under which a manifest's own requirement stands in `required-by`.
 pub const MANIFEST: &str = "manifest";
 /// The name under which the essential set stands in `required-by`.
 pub const ESSENTIAL: &str = "essential";
+/// The name under which the project that is built stands in `required-by` of what it is built with.
+pub const BUILD_SYSTEM: &str = "build-system";

@@ -13,8 +13,20 @@ use super::error::LockError;
 use super::model::*;
 use super::write::render_lockfile;
 
-const TOP: &[&str] =
-    &["version", "epoch", "platforms", "fingerprints", "seal", "base", "image", "archive", "apt", "npm", "pip"];
+const TOP: &[&str] = &[
+    "version",
+    "epoch",
+    "platforms",
+    "fingerprints",
+    "seal",
+    "base",
+    "image",
+    "archive",
+    "apt",
+    "npm",
+    "pip",
+    "pip-build",
+];
 const FINGERPRINTS: &[&str] = &["image", "apt", "npm", "pip"];
 const SEAL: &[&str] = &["rules", "encoder"];
 const BASE_DEBIAN: &[&str] = &["debian"];
@@ -54,7 +66,10 @@ const NPM: &[&str] = &[
 ];
 const SCRIPTS: &[&str] = &["install", "postinstall", "preinstall"];
 const PIP: &[&str] =
-    &["name", "version", "published", "path", "size", "sha256", "tags", "platform", "source", "required-by"];
+    &["name", "version", "published", "path", "size", "sha256", "wheel", "tags", "platform", "source", "required-by"];
+const PIP_BUILD: &[&str] =
+    &["for", "name", "version", "published", "path", "size", "sha256", "tags", "platform", "source", "required-by"];
+const WHEEL: &[&str] = &["file", "size", "sha256"];
 
 /// Reads a lockfile; `file` is what complaints call it.
 ///
@@ -124,6 +139,7 @@ struct Offsets {
     apt: Vec<usize>,
     npm: Vec<usize>,
     pip: Vec<usize>,
+    pip_builds: Vec<usize>,
 }
 
 struct Reader<'a> {
@@ -134,14 +150,17 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn lockfile(&mut self, root: &Table<'a>) -> Result<Lockfile, LockError> {
         let (mut archives, mut apt, mut npm, mut pip) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (key, known) in [("archive", ARCHIVE), ("apt", APT), ("npm", NPM), ("pip", PIP)] {
+        let mut pip_builds = Vec::new();
+        let tables = [("archive", ARCHIVE), ("apt", APT), ("npm", NPM), ("pip", PIP), ("pip-build", PIP_BUILD)];
+        for (key, known) in tables {
             for item in root.get(key).map_or(Ok(Vec::new()), |value| value.list())? {
                 let table = item.table(known)?;
                 match key {
                     "archive" => archives.push((table.offset(), archive(&table)?)),
                     "apt" => apt.push((table.offset(), apt_pin(&table)?)),
                     "npm" => npm.push((table.offset(), npm_pin(&table)?)),
-                    _ => pip.push((table.offset(), pip_pin(&table)?)),
+                    "pip" => pip.push((table.offset(), pip_pin(&table)?)),
+                    _ => pip_builds.push((table.offset(), pip_build_pin(&table)?)),
                 }
             }
         }
@@ -156,6 +175,7 @@ impl<'a> Reader<'a> {
             apt: unzip(apt, &mut self.offsets.apt),
             npm: unzip(npm, &mut self.offsets.npm),
             pip: unzip(pip, &mut self.offsets.pip),
+            pip_builds: unzip(pip_builds, &mut self.offsets.pip_builds),
             images,
         };
         Ok(lock)
@@ -169,6 +189,7 @@ impl<'a> Reader<'a> {
             Subject::Apt(index) => self.offsets.apt.get(index),
             Subject::Npm(index) => self.offsets.npm.get(index),
             Subject::Pip(index) => self.offsets.pip.get(index),
+            Subject::PipBuild(index) => self.offsets.pip_builds.get(index),
         };
         let excerpt = self.document.excerpt(offset.copied().unwrap_or(0), reason.clone());
         LockError::Inconsistent { reason, excerpt }
@@ -294,8 +315,17 @@ fn pip_pin(table: &Table<'_>) -> Result<PipPin, LockError> {
         platform: platform(table)?,
         tags: word(table, "tags")?,
         artifact: artifact(table, table.require("source")?.parse(SourceName::parse)?)?,
+        built: table.get("wheel").map(|value| built_wheel(&value.table(WHEEL)?)).transpose()?,
         required_by: texts(table, "required-by", parse_requirer)?,
     })
+}
+
+fn built_wheel(table: &Table<'_>) -> Result<BuiltWheel, LockError> {
+    Ok(BuiltWheel { file: word(table, "file")?, size: size(table)?, sha256: sha256(table, "sha256")? })
+}
+
+fn pip_build_pin(table: &Table<'_>) -> Result<PipBuildPin, LockError> {
+    Ok(PipBuildPin { builds: name(table, "for")?, wheel: pip_pin(table)? })
 }
 
 fn artifact(table: &Table<'_>, source: SourceName) -> Result<Artifact, LockError> {
@@ -497,6 +527,36 @@ mod tests {
         let mut lock = sample::lock();
         lock.npm[2].places = lock.npm[1].places.clone();
         assert!(check_lockfile(&lock).unwrap_err().contains("two packages"));
+    }
+
+    #[test]
+    fn what_is_built_and_what_builds_it_belong_together() {
+        let whole = sample::building_lock();
+        assert_eq!(check_lockfile(&whole), Ok(()));
+        type Edit = fn(&mut Lockfile);
+        let edits: [(Edit, &str); 9] = [
+            (|lock| lock.pip[2].built = None, "is no wheel's name"),
+            (|lock| lock.pip[2].artifact.path = "redis/redis-6.5.0.tar.gz".parse().unwrap(), "is one of version 6.5.0"),
+            (
+                |lock| lock.pip[2].artifact.path = "redis/redis-6.4.0.tar.bz2".parse().unwrap(),
+                "a kind that is not built",
+            ),
+            (
+                |lock| lock.pip[2].artifact.path = "redis/rodis-6.4.0.tar.gz".parse().unwrap(),
+                "is no source distribution's name",
+            ),
+            (|lock| lock.pip[2].tags = "cp313-cp313-any".into(), "has other tags"),
+            (|lock| lock.pip[2].built.as_mut().unwrap().size = u64::MAX, "the wheel's size is out of range"),
+            (|lock| lock.pip_builds[0].builds = sample::name("openai"), "is there to build openai, which is not built"),
+            (|lock| lock.pip_builds[0].wheel.required_by = vec!["manifest".into()], "nothing else can ask for that"),
+            (|lock| lock.pip_builds[0].wheel = lock.pip[2].clone(), "would have to be built itself"),
+        ];
+        for (edit, words) in edits {
+            let mut lock = whole.clone();
+            edit(&mut lock);
+            let reason = check_lockfile(&lock).unwrap_err();
+            assert!(reason.contains(words), "{words}: {reason}");
+        }
     }
 
     #[test]

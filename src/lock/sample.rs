@@ -74,8 +74,37 @@ pub(super) fn pip_pin(package: &str, at: &str, required_by: &[&str]) -> PipPin {
         tags: "py3-none-any".into(),
         published: Some(1_793_000_000),
         artifact: artifact("pypi", &format!("{package}/{}-{at}-py3-none-any.whl", package.replace('-', "_"))),
+        built: None,
         required_by: texts(required_by),
     }
+}
+
+/// A pin that is built from source, and what builds it.
+pub(super) fn built_pin(package: &str, at: &str, required_by: &[&str]) -> (PipPin, PipBuildPin) {
+    let file = format!("{}-{at}", package.replace('-', "_"));
+    let wheel = format!("{file}-py3-none-any.whl");
+    let pin = PipPin {
+        artifact: artifact("pypi", &format!("{package}/{file}.tar.gz")),
+        built: Some(BuiltWheel { size: 7000, sha256: Sha256::of(&wheel), file: wheel }),
+        ..pip_pin(package, at, required_by)
+    };
+    let builder = PipBuildPin { builds: name(package), wheel: pip_pin("setuptools", "80.9.0", &["build-system"]) };
+    (pin, builder)
+}
+
+/// [`lock`] with `redis` built from source.
+pub(super) fn building_lock() -> Lockfile {
+    let mut lock = lock();
+    let (pin, builder) = built_pin("redis", "6.4.0", &["graphiti-core", "manifest"]);
+    lock.pip[2] = pin;
+    lock.pip_builds = vec![builder];
+    lock.fingerprints = super::fingerprints(&building_manifest());
+    lock
+}
+
+/// [`manifest`] with what [`building_lock`] needs.
+pub(super) fn building_manifest() -> crate::manifest::Manifest {
+    crate::manifest::parse_manifest(&format!("{}build = [\"redis\"]\n", manifest_text()), "oclock.toml").unwrap()
 }
 
 /// What the manifest of [`manifest_text`] could have been locked to.
@@ -111,6 +140,7 @@ pub(super) fn lock() -> Lockfile {
             pip_pin("openai", "2.9.0", &["graphiti-core"]),
             pip_pin("redis", "6.4.0", &["graphiti-core", "manifest"]),
         ],
+        pip_builds: Vec::new(),
         images: BTreeMap::from([(
             Platform::LINUX_AMD64,
             ImagePin { id: Sha256::of("id"), digest: Sha256::of("digest"), context: Sha256::of("context") },
@@ -174,13 +204,19 @@ pub(super) fn any_lock() -> impl Strategy<Value = Lockfile> {
                 each(&apt).iter().map(|(platform, index, text)| any_apt(*platform, *index, text, at(*index))).collect();
             lock.npm =
                 each(&npm).iter().map(|(platform, index, text)| any_npm(*platform, *index, text, at(*index))).collect();
-            lock.pip = each(&pip)
-                .iter()
-                .map(|(platform, index, text)| PipPin {
-                    platform: *platform,
-                    ..pip_pin(text, &releases[*index % releases.len()], &["manifest"])
-                })
-                .collect();
+            lock.pip.clear();
+            for (platform, index, text) in each(&pip) {
+                let release = &releases[index % releases.len()];
+                let (mut built, mut builder) = built_pin(text.as_str(), release, &["manifest"]);
+                (built.platform, builder.wheel.platform) = (platform, platform);
+                match index % 3 {
+                    0 => {
+                        lock.pip.push(built);
+                        lock.pip_builds.push(builder);
+                    }
+                    _ => lock.pip.push(PipPin { platform, ..pip_pin(&text, release, &["manifest"]) }),
+                }
+            }
             if seed.is_multiple_of(3) {
                 lock.archives.iter_mut().for_each(|archive| archive.snapshot = Some(epoch));
             }

@@ -10,6 +10,7 @@ use crate::manifest::{
 };
 use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, SourceName};
 
+use super::asked::AskerName;
 use super::model::*;
 
 /// One way in which a lock does not answer a manifest.
@@ -67,6 +68,11 @@ pub enum Finding {
     },
     /// A package is pinned that the manifest leaves out by name.
     Omitted {
+        /// The pin.
+        pin: PinName,
+    },
+    /// A package is built from source, and the manifest does not allow it.
+    Unbuildable {
         /// The pin.
         pin: PinName,
     },
@@ -135,6 +141,9 @@ impl fmt::Display for Drift {
                 write!(formatter, "the lockfile pins {pin} and does not say that it is asked for")
             }
             Finding::Omitted { pin } => write!(formatter, "the lockfile pins {pin}, which is left out here"),
+            Finding::Unbuildable { pin } => {
+                write!(formatter, "the lockfile builds {pin} from source, which `[pip] build` does not allow")
+            }
             Finding::OtherSource { pin, locked, bound } => {
                 write!(formatter, "the lockfile has {pin} from `{locked}`, and it is bound to `{bound}`")
             }
@@ -170,6 +179,7 @@ impl Drift {
             | Finding::Misplaced { .. }
             | Finding::Unclaimed { .. }
             | Finding::Omitted { .. }
+            | Finding::Unbuildable { .. }
             | Finding::NoPlatform(_)
             | Finding::ExtraPlatform(_)
             | Finding::Epoch { .. }
@@ -389,6 +399,9 @@ impl Drifts {
             if pin.required_by.iter().any(|by| by == MANIFEST) && !asked.contains(pin.name.as_str()) {
                 self.add(Place::Key("pip"), Some(platform), Finding::Unasked { pin: pin.view().into() });
             }
+            if pin.built.is_some() && !manifest.pip.build.allows(&pin.name) {
+                self.add(Place::Key("pip.build"), Some(platform), Finding::Unbuildable { pin: pin.view().into() });
+            }
         }
     }
 
@@ -498,10 +511,10 @@ fn is_bound(patterns: &[String], pin: &PinView<'_>, manifest: &Manifest) -> bool
 fn orphans(lock: &Lockfile, ecosystem: Ecosystem, platform: Platform) -> Vec<PinName> {
     let pins: Vec<PinView<'_>> =
         lock.pins().filter(|pin| pin.ecosystem == ecosystem && pin.platform == platform).collect();
-    let mut required: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut required: BTreeMap<AskerName<'_>, Vec<usize>> = BTreeMap::new();
     for (index, pin) in pins.iter().enumerate() {
         for by in pin.required_by {
-            required.entry(by).or_default().push(index);
+            required.entry(pin.asker(by)).or_default().push(index);
         }
     }
     // The names under which a pin requires others: its own, for npm its places.
@@ -512,28 +525,31 @@ fn orphans(lock: &Lockfile, ecosystem: Ecosystem, platform: Platform) -> Vec<Pin
         .map(|pin| ((&pin.name, &pin.version), pin.places.as_slice()))
         .collect();
     let mut reached = BTreeSet::new();
-    let mut open = vec![MANIFEST, ESSENTIAL];
+    let mut open = vec![(None, MANIFEST), (None, ESSENTIAL)];
     while let Some(by) = open.pop() {
-        for &index in required.get(by).into_iter().flatten() {
+        for &index in required.get(&by).into_iter().flatten() {
             if reached.insert(index) {
                 let pin = pins[index];
                 match ecosystem {
-                    Ecosystem::Apt | Ecosystem::Pip => open.push(pin.name.as_str()),
+                    Ecosystem::Apt | Ecosystem::Pip => open.push((pin.builds, pin.name.as_str())),
                     Ecosystem::Npm => {
                         let places = npm_places.get(&(pin.name, pin.version)).copied().unwrap_or_default();
-                        open.extend(places.iter().map(String::as_str));
+                        open.extend(places.iter().map(|place| (None, place.as_str())));
                     }
                 }
             }
         }
     }
-    let known: BTreeSet<&str> = match ecosystem {
-        Ecosystem::Apt | Ecosystem::Pip => pins.iter().map(|pin| pin.name.as_str()).collect(),
-        Ecosystem::Npm => npm_places.values().flat_map(|places| places.iter().map(String::as_str)).collect(),
+    let known: BTreeSet<AskerName<'_>> = match ecosystem {
+        Ecosystem::Apt | Ecosystem::Pip => pins.iter().map(|pin| (pin.builds, pin.name.as_str())).collect(),
+        Ecosystem::Npm => {
+            npm_places.values().flat_map(|places| places.iter().map(|place| (None, place.as_str()))).collect()
+        }
     };
-    let is_known = |by: &String| by == MANIFEST || by == ESSENTIAL || known.contains(by.as_str());
-    let broken =
-        |(index, pin): &(usize, &PinView<'_>)| !reached.contains(index) || !pin.required_by.iter().all(is_known);
+    let is_known = |pin: &PinView<'_>, by: &str| by == MANIFEST || by == ESSENTIAL || known.contains(&pin.asker(by));
+    let broken = |(index, pin): &(usize, &PinView<'_>)| {
+        !reached.contains(index) || !pin.required_by.iter().all(|by| is_known(pin, by))
+    };
     pins.iter().enumerate().filter(broken).map(|(_, pin)| PinName::from(*pin)).collect()
 }
 
@@ -631,6 +647,23 @@ mod tests {
         let found: Vec<String> = check(&manifest, &lock).iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found.iter().all(|line| line.contains("which nothing in it requires")), "{found:#?}");
+    }
+
+    #[test]
+    fn what_is_built_is_allowed_and_asks_for_what_builds_it() {
+        let (manifest, lock) = (sample::building_manifest(), sample::building_lock());
+        assert_eq!(check(&manifest, &lock), []);
+        let found = |manifest: &Manifest, lock: &Lockfile| -> Vec<String> {
+            check(manifest, lock).iter().map(ToString::to_string).collect()
+        };
+        let forbidden = "the lockfile builds redis 6.4.0 from source, which `[pip] build` does not allow (linux/amd64)";
+        assert_eq!(found(&sample::manifest(), &lock), [forbidden]);
+        let orphan = "the lockfile pins setuptools 80.9.0, which nothing in it requires (linux/amd64)";
+        for by in ["redis", "setuptools", "openai"] {
+            let mut other = lock.clone();
+            other.pip_builds[0].wheel.required_by = vec![by.to_owned()];
+            assert_eq!(found(&manifest, &other), [orphan], "{by} is not what asks for it");
+        }
     }
 
     #[test]

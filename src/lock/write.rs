@@ -36,7 +36,15 @@ pub fn render_lockfile(lock: &Lockfile) -> String {
     lock.archives.iter().for_each(|archive| writer.archive(archive));
     lock.apt.iter().for_each(|pin| writer.apt(pin));
     lock.npm.iter().for_each(|pin| writer.npm(pin));
-    lock.pip.iter().for_each(|pin| writer.pip(pin));
+    for pin in &lock.pip {
+        writer.pin_table("pip");
+        writer.pip(pin);
+    }
+    for pin in &lock.pip_builds {
+        writer.pin_table("pip-build");
+        writer.string("for", &pin.builds);
+        writer.pip(&pin.wheel);
+    }
     writer.text
 }
 
@@ -119,11 +127,14 @@ impl Writer {
     }
 
     fn pip(&mut self, pin: &PipPin) {
-        self.pin_table("pip");
         self.string("name", &pin.name);
         self.string("version", &pin.version);
         self.published(pin.published);
         self.artifact(&pin.artifact);
+        if let Some(BuiltWheel { file, size, sha256 }) = &pin.built {
+            let (file, sha256) = (quoted(file), quoted(sha256));
+            self.raw("wheel", &format!("{{ file = {file}, size = {size}, sha256 = {sha256} }}"));
+        }
         self.string("tags", &pin.tags);
         self.string("platform", pin.platform);
         self.string("source", &pin.artifact.source);

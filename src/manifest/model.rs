@@ -115,6 +115,31 @@ pub struct PipSection {
     pub overrides: Vec<String>,
     /// The target's full Python version, where no pinned Debian package says it.
     pub python: Option<String>,
+    /// Which projects may be built from source where they have no wheel; none when not given.
+    pub build: PipBuild,
+}
+
+/// Which Python projects may be built from their source distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PipBuild {
+    /// None.
+    #[default]
+    Nothing,
+    /// All.
+    Everything,
+    /// These, by their normalised names.
+    Only(BTreeSet<PackageName>),
+}
+
+impl PipBuild {
+    /// Whether a project may be built.
+    pub fn allows(&self, name: &PackageName) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
 }
 
 /// `[sources.NAME]`.

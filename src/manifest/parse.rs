@@ -22,7 +22,7 @@ const SECTIONS: &[&str] = &["image", "apt", "npm", "pip", "sources", "policy"];
 const IMAGE: &[&str] = &["name", "tags", "platforms", "base", "epoch", "compression"];
 const APT: &[&str] = &["packages", "recommends", "suite"];
 const NPM: &[&str] = &["packages", "projects", "prefix", "overrides", "omit", "scripts", "node"];
-const PIP: &[&str] = &["path", "packages", "constraints", "overrides", "python"];
+const PIP: &[&str] = &["path", "packages", "constraints", "overrides", "python", "build"];
 const SOURCE: &[&str] = &["kind", "url", "mirrors", "packages", "suites", "components", "signed-by"];
 const KINDS: &[(&str, SourceKind)] =
     &[("apt", SourceKind::Apt), ("npm", SourceKind::Npm), ("pip", SourceKind::Pip), ("image", SourceKind::Image)];
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
         let Some(section) = self.section(root, "pip", PIP)? else {
             return Ok(PipSection { path: default_path, ..PipSection::default() });
         };
-        self.mark(&section, &[("python", "pip.python"), ("overrides", "pip.overrides")]);
+        self.mark(&section, &[("python", "pip.python"), ("overrides", "pip.overrides"), ("build", "pip.build")]);
         let (mut packages, mut constraints, mut overrides) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for item in list(&section, "packages")? {
@@ -306,7 +306,21 @@ impl<'a> Reader<'a> {
             overrides,
             path: section.get("path").map(|value| image_path(&value)).transpose()?.unwrap_or(default_path),
             python: section.get("python").map(|value| value.parse(parse_python_version)).transpose()?,
+            build: self.pip_build(&section)?,
         })
+    }
+
+    /// `true`, `false`, or a list of projects.
+    fn pip_build(&self, section: &Table<'a>) -> Result<PipBuild, ManifestError> {
+        let Some(value) = section.get("build") else { return Ok(PipBuild::Nothing) };
+        match value.boolean() {
+            Ok(true) => Ok(PipBuild::Everything),
+            Ok(false) => Ok(PipBuild::Nothing),
+            Err(_) if value.list().is_ok() => {
+                Ok(PipBuild::Only(self.unique(section, "build", parse_project)?.into_iter().collect()))
+            }
+            Err(_) => Err(value.invalid("it must be `true`, `false` or a list of projects").into()),
+        }
     }
 
     fn sources(&mut self, root: &Table<'a>) -> Result<BTreeMap<SourceName, SourceSection>, ManifestError> {
@@ -435,6 +449,13 @@ fn parse_python_version(text: &str) -> Result<String, ValueError> {
         Some(version) if version.release().len() == 3 => Ok(text.to_owned()),
         _ => Err(ValueError::new("Python version", text, "give all of it, such as `3.13.5`")),
     }
+}
+
+/// Reads the name of a Python project into its normal form.
+fn parse_project(text: &str) -> Result<PackageName, ValueError> {
+    let name: Result<uv_normalize::PackageName, _> = text.parse();
+    let name = name.map_err(|_| ValueError::new("name of a Python project", text, "give it without a version"))?;
+    PackageName::parse(name.as_ref())
 }
 
 fn parse_kind(text: &str) -> Result<SourceKind, ValueError> {
@@ -620,6 +641,9 @@ min-age-days = 3
             ("[npm.overrides]\na = \"file:../a\"", 5, "is no npm version range"),
             ("[npm.overrides.a]\nb = \"$\"", 5, ""),
             ("[pip]\nconstraints = [\"a\"]", 5, "is no constraint"),
+            ("[pip]\nbuild = 1", 5, "it must be `true`, `false` or a list of projects"),
+            ("[pip]\nbuild = [\"a>=1\"]", 5, "give it without a version"),
+            ("[pip]\nbuild = [\"a_b\", \"A-B\"]", 5, "twice"),
             ("[pip]\npython = \"3.13\"", 5, "is no Python version"),
             ("[sources.x]\nurl = \"https://h.invalid\"", 4, "`sources.x.kind` is missing"),
             ("[sources.x]\nkind = \"nmp\"", 5, "did you mean `npm`?"),

@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::base::{base_config, manifest_of, sealed_layers};
 use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
+use super::room::RoomOptions;
 use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
+use super::source_builds::{built_wheels, ensure_built};
 use super::store_gc::collect_after_build;
 use crate::assemble::files::read_project;
 use crate::assemble::{AssembleError, BaseConfig, BaseImage, ByteCode, Context, ContextRequest, Hashed, assemble};
@@ -177,15 +179,16 @@ pub(super) fn check_seal(manifest: &Manifest, lock: &Lockfile) -> Result<(), Ops
 
 impl Prepared {
     pub(super) fn assemble(&self, session: &Session) -> Result<Context, OpsError> {
-        Ok(self.assemble_with_secrets(session)?.0)
+        Ok(self.assemble_with_secrets(session, RoomOptions::with(EngineChoice::Auto))?.0)
     }
 
     /// The context, and the secrets of the project that waivers excuse.
-    fn assemble_with_secrets(&self, session: &Session) -> Result<(Context, Secrets), OpsError> {
+    fn assemble_with_secrets(&self, session: &Session, rooms: RoomOptions) -> Result<(Context, Secrets), OpsError> {
         let copies = &self.rendered.instructions.copies;
         let project = read_project(&session.paths.context(), copies).map_err(AssembleError::from)?;
         let secrets = refuse_in_project(session, self, &project)?;
         ensure_artifacts(session, &self.manifest, &self.lock, Want::Artifacts)?;
+        ensure_built(session, &self.manifest, &self.lock, self.platform, rooms)?;
         let phase = session.progress.spinner("assembling the context");
         let context = assemble(&ContextRequest {
             manifest: &self.manifest,
@@ -216,7 +219,13 @@ pub fn build(session: &Session, options: &BuildOptions) -> Result<BuildOutcome, 
         None => image::config_of(&prepared.rendered.text)?,
     };
     image::manifest_format(prepared.manifest.image.compression, config.healthcheck.is_some())?;
-    let (context, secrets) = prepared.assemble_with_secrets(session)?;
+    let rooms = RoomOptions {
+        engine: options.engine,
+        limit: options.limit,
+        memory: options.memory,
+        results: results_of(options.reuse),
+    };
+    let (context, secrets) = prepared.assemble_with_secrets(session, rooms)?;
     let recorded = prepared.lock.images.get(&prepared.platform).copied();
     let expected = recorded.filter(|_| options.recording == Recording::Compare);
     check_files(expected, &context)?;
@@ -271,9 +280,16 @@ struct Builder<'a> {
 }
 
 /// Byte code is made for each directory in the environment's packages by itself.
-fn split_of(byte_code: &ByteCode) -> Split {
+pub(super) fn split_of(byte_code: &ByteCode) -> Split {
     let ByteCode { line, directory, sees } = byte_code.clone();
     Split { line, directory, suffix: ".py".into(), sees }
+}
+
+fn results_of(reuse: Reuse) -> Results {
+    match reuse {
+        Reuse::Allowed => Results::Used,
+        Reuse::Refused => Results::Made,
+    }
 }
 
 /// What came of carrying out the steps.
@@ -314,7 +330,8 @@ impl Builder<'_> {
         let pins = self.prepared.lock.pins().filter(|pin| pin.platform == self.prepared.platform);
         let artifacts = pins.map(|pin| pin.artifact.sha256);
         let steps = self.kept.iter().copied();
-        layers.chain(of_base).chain(artifacts).chain(self.context.package_tars()).chain(steps).collect()
+        let wheels = built_wheels(&self.prepared.lock, self.prepared.platform).copied();
+        layers.chain(of_base).chain(artifacts).chain(wheels).chain(self.context.package_tars()).chain(steps).collect()
     }
 
     fn question(&self) -> Sha256 {
@@ -344,16 +361,17 @@ impl Builder<'_> {
         self.context.stage(&staged, store, hashed)?;
         let digests = self.context.digests();
         let splits: Vec<Split> = self.context.byte_code.iter().map(split_of).collect();
-        let results = match self.options.reuse {
-            Reuse::Allowed => Results::Used,
-            Reuse::Refused => Results::Made,
-        };
         let request = BuildRequest {
             context: &staged,
             scratch: scratch.path(),
             limit: self.options.limit,
             memory: self.options.memory,
-            known: Known { digests: Some(&digests), store: Some(store), results, splits: &splits },
+            known: Known {
+                digests: Some(&digests),
+                store: Some(store),
+                results: results_of(self.options.reuse),
+                splits: &splits,
+            },
         };
         // Each time there is one damaged result less.
         let image = loop {

@@ -14,7 +14,7 @@ use crate::lock::{
     diff as diff_locks,
 };
 use crate::manifest::Manifest;
-use crate::model::{Ecosystem, Platform};
+use crate::model::{Ecosystem, PackageName, Platform};
 
 /// What is compared.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,9 @@ pub enum Fate {
 pub struct ChangedPin {
     /// Where it comes from.
     pub ecosystem: Ecosystem,
+    /// The project that it builds, where it is in no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<String>,
     /// Its name.
     pub name: String,
     /// The platforms it is about.
@@ -183,7 +186,7 @@ fn questions(difference: &LockDiff) -> Vec<&'static str> {
 
 const DAY: i64 = 86_400;
 
-type RowKey<'a> = (Ecosystem, &'a str, Option<&'a str>, Option<&'a str>);
+type RowKey<'a> = (Ecosystem, Option<&'a PackageName>, &'a str, Option<&'a str>, Option<&'a str>);
 
 /// Every pin that differs between the lock that was there and the one that is written, with who asks for it.
 pub(super) fn moved_pins(
@@ -212,6 +215,7 @@ fn changed_pins(
         let version = |side: &'_ Option<PinSide>| side.as_ref().map(|side| side.version.to_string());
         let key = (
             pin.ecosystem,
+            pin.builds.as_ref(),
             pin.name.as_str(),
             pin.old.as_ref().map(|side| side.version.as_str()),
             pin.new.as_ref().map(|side| side.version.as_str()),
@@ -227,12 +231,13 @@ fn changed_pins(
             (None, Some(side)) => (side, before),
             (None, None) => continue,
         };
-        let asked = origins.askers.asked(pin.ecosystem, pin.platform, &pin.name, &side.version);
+        let asked = origins.askers.asked(pin.key(&side.version));
         let top = asked.chain.first().filter(|_| asked.by == Asker::Manifest);
         let requirement = top.and_then(|top| origins.requirements.get(pin.ecosystem, top)).map(str::to_owned);
         let subject = format!("{}:{}", pin.ecosystem, pin.name);
         let row = ChangedPin {
             ecosystem: pin.ecosystem,
+            builds: pin.builds.as_ref().map(ToString::to_string),
             name: pin.name.to_string(),
             platforms: vec![pin.platform],
             fate: fate(pin),

@@ -17,7 +17,7 @@ use crate::base::text::sanitize;
 use crate::engine::EngineError;
 use crate::fetch::FetchError;
 use crate::image::{ConfigError, InspectError, SealError};
-use crate::lock::{Drift, LockError, SealPin};
+use crate::lock::{BuiltWheel, Drift, LockError, SealPin};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::model::{Platform, Sha256};
 use crate::resolve::apt::AptError;
@@ -209,6 +209,48 @@ pub enum OpsError {
         /// What is wrong with it.
         source: crate::model::ValueError,
     },
+    /// A source distribution that cannot be built.
+    #[error("`{}` could not be built from source", sanitize(label))]
+    SourceBuild {
+        /// `pip:docopt 0.6.2`.
+        label: String,
+        /// What the engine said.
+        #[source]
+        source: Box<EngineError>,
+    },
+    /// A source distribution that is none, or whose build gave nothing usable.
+    #[error("`{}` cannot be built from source: {}", sanitize(label), sanitize(why))]
+    BadSource {
+        /// `pip:docopt 0.6.2`.
+        label: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What a source distribution is built with cannot be had.
+    #[error("what `{}` is built with cannot be locked", sanitize(label))]
+    BuildRequirements {
+        /// `pip:docopt 0.6.2`.
+        label: String,
+        /// Why.
+        #[source]
+        source: Box<PipError>,
+    },
+    /// Building twice gave two wheels.
+    #[error("`{}` is built to another wheel each time", sanitize(label))]
+    UnsteadyBuild {
+        /// `pip:docopt 0.6.2`.
+        label: String,
+        /// The files that differ.
+        files: Vec<String>,
+    },
+    /// A build gave another wheel than the locked one.
+    #[error("`{}` was built to another wheel than was locked", sanitize(label))]
+    OtherWheel {
+        /// `pip:docopt 0.6.2`.
+        label: String,
+        /// The locked wheel, and what came out.
+        wheels: Box<(BuiltWheel, BuiltWheel)>,
+    },
     /// A round of a rebuild that failed.
     #[error("the image could not be built again")]
     Rebuild {
@@ -301,6 +343,24 @@ fn republished(findings: &[Finding]) -> String {
     }
 }
 
+/// What a failed build may lack, by what it said last.
+fn build_hints(said: &[String]) -> Vec<String> {
+    let says = |words: &[&str]| said.iter().any(|line| words.iter().any(|word| line.contains(word)));
+    let network = ["Temporary failure in name resolution", "Network is unreachable", "Name or service not known"];
+    let hint = if says(&["ModuleNotFoundError"]) {
+        "it does not name all that it is built with, or is for an older Python: hold build requirements to older versions in `[pip] constraints`, or ask for another version"
+    } else if says(&["Python.h"]) {
+        "add the headers of Python to `[apt] packages`: `python3-dev`"
+    } else if says(&["gcc", "g++", "x86_64-linux-gnu-gcc", "aarch64-linux-gnu-gcc", "No such file or directory: 'c"]) {
+        "add a compiler to `[apt] packages`: `gcc`, `libc6-dev` and `python3-dev`, or `build-essential`"
+    } else if says(&network) {
+        "it wants the network while it is built, and there is none: ask for a version that has a wheel"
+    } else {
+        "add what it needs to `[apt] packages`, or ask for a version that has a wheel"
+    };
+    vec![hint.to_owned(), "`-v` shows all that the build says".to_owned()]
+}
+
 fn evidence_of(findings: &[Finding]) -> Vec<String> {
     match findings {
         [one] => one.evidence.clone(),
@@ -355,7 +415,10 @@ impl Explain for OpsError {
             Self::Drifted { .. } | Self::OtherImage { .. } | Self::FilesChanged { .. } | Self::OtherSeal { .. } => {
                 Kind::No
             }
-            Self::Republished { .. } | Self::ImportedBytes { .. } => Kind::Distrust,
+            Self::Republished { .. } | Self::ImportedBytes { .. } | Self::OtherWheel { .. } => Kind::Distrust,
+            Self::SourceBuild { source, .. } => source.kind(),
+            Self::BuildRequirements { source, .. } => source.kind(),
+            Self::BadSource { .. } | Self::UnsteadyBuild { .. } => Kind::Unable,
             Self::Unreadable { .. } | Self::RebuildAnswer { .. } => Kind::Unable,
             Self::Rebuild { source } => source.kind(),
             Self::NoStore | Self::StoreInUse | Self::CannotMove { .. } => Kind::Unable,
@@ -376,6 +439,17 @@ impl Explain for OpsError {
                 drifts.iter().skip(usize::from(excerpt.is_some())).map(ToString::to_string).collect()
             }
             Self::Republished { findings } => evidence_of(findings),
+            Self::SourceBuild { source, .. } => source.evidence(),
+            Self::BuildRequirements { source, .. } => source.evidence(),
+            Self::UnsteadyBuild { files, .. } => {
+                files.iter().map(|file| format!("differs  {}", sanitize(file))).collect()
+            }
+            Self::OtherWheel { wheels, .. } => {
+                let line = |word: &str, wheel: &BuiltWheel| {
+                    format!("{word}  sha256:{}  {}", wheel.sha256, sanitize(&wheel.file))
+                };
+                vec![line("locked", &wheels.0), line(" built", &wheels.1)]
+            }
             Self::Rebuild { source } => source.evidence(),
             Self::ImportedBytes { promised, found, .. } => {
                 let promised = promised.iter().map(|hash| format!("imported  {}", sanitize(hash)));
@@ -402,6 +476,13 @@ impl Explain for OpsError {
         match self {
             Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
             Self::OtherImage { .. } | Self::CannotMove { .. } => vec!["the lockfile was left as it was".to_owned()],
+            Self::SourceBuild { .. } => vec![
+                "it is built where the image's Debian packages and its locked build requirements are, and nothing else: no network".to_owned(),
+            ],
+            Self::BuildRequirements { .. } => {
+                vec!["a build requirement is taken as a wheel; it is not built itself".to_owned()]
+            }
+            Self::OtherWheel { .. } => vec!["it was built of what is locked for it; the lockfile was left as it was".to_owned()],
             Self::Republished { .. } | Self::ImportedBytes { .. } => vec![
                 "the lockfile was left as it was".to_owned(),
                 "a published version is never replaced, so suspect the source or what is in between".to_owned(),
@@ -423,6 +504,17 @@ impl Explain for OpsError {
             Self::NoTemplate { .. } => one("run `oclock init` in an empty directory for a commented one"),
             Self::SigstoreRoot { .. } => {
                 one("`[policy] sigstore-root` names a `trusted_root.json`, as Sigstore gives it out")
+            }
+            Self::SourceBuild { source, .. } => build_hints(&source.evidence()),
+            Self::BadSource { .. } => one("ask for another version of it, in `[pip] packages` or `constraints`"),
+            Self::BuildRequirements { .. } => {
+                one("hold them to versions that have wheels, in `[pip] constraints`, or ask for another version of it")
+            }
+            Self::UnsteadyBuild { .. } => {
+                one("its build depends on time or chance: ask for a version that has a wheel, or tell its authors")
+            }
+            Self::OtherWheel { .. } => {
+                one("run `oclock update`, which builds it twice, and review what changes in the lockfile")
             }
             Self::StoreInUse => one("run it again when that has ended"),
             Self::NoStore => one("name one with `--store DIR` or OCLOCK_STORE"),

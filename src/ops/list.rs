@@ -1,7 +1,10 @@
 //! `oclock list`: what the lockfile pins.
 
+use std::collections::BTreeMap;
+
 use super::error::OpsError;
 use super::session::Session;
+use crate::lock::{BuiltWheel, PinKey};
 use crate::model::{Ecosystem, Platform, Sha256};
 
 /// What is pinned.
@@ -26,6 +29,12 @@ pub struct ListedPin {
     pub size: u64,
     /// Its artifact's digest.
     pub sha256: Sha256,
+    /// The wheel, where it is built of the artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built: Option<BuiltWheel>,
+    /// The project that it builds, where it is in no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<String>,
     /// Who asked for it.
     pub required_by: Vec<String>,
 }
@@ -36,7 +45,11 @@ pub struct ListedPin {
 /// When it is missing or wrong.
 pub fn list(session: &Session) -> Result<ListOutcome, OpsError> {
     let lock = session.lock()?;
+    let built: BTreeMap<PinKey<'_>, &BuiltWheel> =
+        lock.pip.iter().filter_map(|pin| Some((pin.view().key(), pin.built.as_ref()?))).collect();
     let pins = lock.pins().map(|pin| ListedPin {
+        built: built.get(&pin.key()).copied().cloned(),
+        builds: pin.builds.map(ToString::to_string),
         ecosystem: pin.ecosystem,
         name: pin.name.to_string(),
         version: pin.version.to_string(),

@@ -10,26 +10,24 @@ use super::build::seal_of;
 use super::error::OpsError;
 use super::pruned::{Survey, settle_archives};
 use super::session::Session;
-use super::update::{self, Target, apt_request, epoch};
+use super::source_builds::{Held, PipAnswer, resolve_building};
+use super::update::{self, Choosing, Target, apt_request, epoch};
 use super::what::Moving;
 use crate::fetch;
 use crate::lock::{
     self, AptPin, Drift, Finding, Keep, Lockfile, NpmPin, PinView, PipPin, fingerprints, pinned_upstream,
 };
-use crate::manifest::{Manifest, Place};
-use crate::model::{Ecosystem, PackageName, PackageVersion, Platform};
+use crate::manifest::Place;
+use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
 use crate::resolve::apt::{self, Kept, Listing};
-use crate::source::{AsOf, Sources};
+use crate::resolve::pip::Built;
 
 /// What is known before anything is chosen.
 pub(super) struct Selective<'a> {
     pub(super) session: &'a Session,
-    pub(super) manifest: &'a Manifest,
-    pub(super) sources: &'a Sources,
+    pub(super) choosing: Choosing<'a>,
     /// The lock that is held on to.
     pub(super) lock: &'a Lockfile,
-    /// As of when releases count.
-    pub(super) as_of: Option<&'a AsOf>,
     /// What shall move.
     pub(super) moving: Moving,
     /// The version that it shall have.
@@ -46,7 +44,6 @@ pub(super) struct Selective<'a> {
 #[derive(Clone, Copy)]
 struct New<'a> {
     apt: &'a [AptPin],
-    ground: Option<&'a Ground>,
     is_same_base: bool,
 }
 
@@ -55,45 +52,57 @@ impl<'a> Selective<'a> {
     pub(super) async fn run(mut self) -> Result<Lockfile, OpsError> {
         let mut lock = Lockfile {
             epoch: 0,
-            platforms: self.manifest.image.platforms.clone(),
-            fingerprints: fingerprints(self.manifest),
-            seal: seal_of(self.manifest),
-            base: match kept_base(self.manifest, self.lock).filter(|_| !self.moving.base) {
+            platforms: self.choosing.manifest.image.platforms.clone(),
+            fingerprints: fingerprints(self.choosing.manifest),
+            seal: seal_of(self.choosing.manifest),
+            base: match kept_base(self.choosing.manifest, self.lock).filter(|_| !self.moving.base) {
                 Some(base) => base,
-                None => resolve_base(self.session, self.manifest, self.sources).await?,
+                None => resolve_base(self.session, self.choosing.manifest, self.choosing.sources).await?,
             },
             archives: Vec::new(),
             apt: Vec::new(),
             npm: Vec::new(),
             pip: Vec::new(),
+            pip_builds: Vec::new(),
             images: BTreeMap::new(),
         };
         let mut fresh = Vec::new();
         let is_same_base = self.lock.base == lock.base;
         let mut created = None;
-        for platform in self.manifest.image.platforms.clone() {
-            let ground = Ground::of(self.session, self.manifest, self.sources, &lock.base, platform).await?;
+        for platform in self.choosing.manifest.image.platforms.clone() {
+            let ground =
+                Ground::of(self.session, self.choosing.manifest, self.choosing.sources, &lock.base, platform).await?;
             let ground = ground.as_ref();
             created = created.max(ground.and_then(Ground::created));
             if self.lock.platforms.contains(&platform) && is_same_base {
                 lock.apt.extend(self.apt(platform, ground).await?);
             } else {
-                let (archives, apt) =
-                    update::resolve_apt(self.session, self.manifest, self.sources, platform, (self.as_of, ground))
-                        .await?;
+                let (archives, apt) = update::resolve_apt(
+                    self.session,
+                    self.choosing.manifest,
+                    self.choosing.sources,
+                    platform,
+                    (self.choosing.as_of, ground),
+                )
+                .await?;
                 fresh.extend(archives);
                 lock.apt.extend(apt);
             }
-            let new = New { apt: &lock.apt, ground, is_same_base };
-            let (npm, pip) = tokio::join!(self.npm(platform, new), self.pip(platform, new));
-            lock.npm.extend(npm?);
-            lock.pip.extend(pip?);
+            let new = New { apt: &lock.apt, is_same_base };
+            let (choosing, manifest) = (self.choosing, self.choosing.manifest);
+            let archives = if is_same_base { &self.lock.archives } else { &fresh };
+            let target = Target { choosing, manifest, platform, base: &lock.base, archives, apt: &lock.apt, ground };
+            // One after the other: nothing else goes on while something is built.
+            let (npm, pip) = (self.npm(target, new).await?, self.pip(target, new).await?);
+            lock.npm.extend(npm);
+            lock.pip.extend(pip.pins);
+            lock.pip_builds.extend(pip.builds);
         }
         lock.archives = match is_same_base {
             true => settle_archives(self.lock, &self.surveys, &lock.apt, fresh),
             false => update::merged(fresh),
         };
-        lock.epoch = epoch(self.manifest, &lock.archives, created)?;
+        lock.epoch = epoch(self.choosing.manifest, &lock.archives, created)?;
         self.check(&lock)?;
         Ok(lock)
     }
@@ -107,13 +116,14 @@ impl<'a> Selective<'a> {
 
     async fn apt(&mut self, platform: Platform, ground: Option<&Ground>) -> Result<Vec<AptPin>, OpsError> {
         let pins: Vec<&'a AptPin> = self.lock.apt.iter().filter(|pin| pin.platform == platform).collect();
-        let request = apt_request(self.manifest, platform, (self.as_of, ground))?;
+        let request = apt_request(self.choosing.manifest, platform, (self.choosing.as_of, ground))?;
         let request = request.filter(|_| !self.is_settled(Ecosystem::Apt, platform));
         let Some(request) = request else { return Ok(pins.into_iter().cloned().collect()) };
         let index = match self.surveys.iter().position(|survey| survey.platform == platform) {
             Some(index) => index,
             None => {
-                let survey = Survey::take(self.session, &request, self.sources, platform, pins.clone()).await?;
+                let survey =
+                    Survey::take(self.session, &request, self.choosing.sources, platform, pins.clone()).await?;
                 self.surveys.push(survey);
                 self.surveys.len() - 1
             }
@@ -140,40 +150,49 @@ impl<'a> Selective<'a> {
         let plan = fetch::FetchPlan { artifacts, ..fetch::FetchPlan::default() };
         let Session { http, store, progress, paths, .. } = self.session;
         let quarantine = paths.scratch().join("quarantine");
-        fetch::fetch(&plan, self.sources, http, store, progress, &quarantine).await?;
+        fetch::fetch(&plan, self.choosing.sources, http, store, progress, &quarantine).await?;
         Ok(())
     }
 
-    async fn npm(&self, platform: Platform, new: New<'_>) -> Result<Vec<NpmPin>, OpsError> {
+    async fn npm(&self, target: Target<'_>, new: New<'_>) -> Result<Vec<NpmPin>, OpsError> {
+        let platform = target.platform;
         let pins: Vec<&NpmPin> = self.lock.npm.iter().filter(|pin| pin.platform == platform).collect();
         if self.is_settled(Ecosystem::Npm, platform) && self.is_same_target("nodejs", platform, new) {
             return Ok(pins.into_iter().cloned().collect());
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Npm), self.gone.get(&Ecosystem::Npm).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = self.target(platform, new);
         update::resolve_npm(self.session, target, &self.lock.npm, self.held(platform).then_some(keep)).await
     }
 
-    async fn pip(&self, platform: Platform, new: New<'_>) -> Result<Vec<PipPin>, OpsError> {
+    async fn pip(&self, target: Target<'_>, new: New<'_>) -> Result<PipAnswer, OpsError> {
+        let platform = target.platform;
         let pins: Vec<&PipPin> = self.lock.pip.iter().filter(|pin| pin.platform == platform).collect();
-        let is_same = ["python3", "libc6"].iter().all(|name| self.is_same_target(name, platform, new));
-        if self.is_settled(Ecosystem::Pip, platform) && is_same {
-            return Ok(pins.into_iter().cloned().collect());
+        if self.is_pip_settled(platform, new) {
+            let builds = self.lock.pip_builds.iter().filter(|pin| pin.wheel.platform == platform);
+            return Ok(PipAnswer { builds: builds.cloned().collect(), pins: pins.into_iter().cloned().collect() });
         }
         let (moving, gone) = (self.moving.of(Ecosystem::Pip), self.gone.get(&Ecosystem::Pip).cloned());
         let keep = Keep { pins: &pins, moving: &moving, gone: &gone.unwrap_or_default(), precise: self.precise };
-        let target = self.target(platform, new);
-        update::resolve_pip(self.session, target, self.held(platform).then_some(keep), &[]).await
+        let held = Held { pip: keep, builds: &self.lock.pip_builds };
+        let held = self.held(platform).then_some(held);
+        let keep = held.map(|held| held.pip);
+        let first = update::resolve_pip(self.session, target, keep, &[], &Built::new()).await;
+        resolve_building(self.session, target, held, &[], first).await
+    }
+
+    /// Whether the pins of Python stay as they are. What is built from source is built anew where a Debian package moved.
+    fn is_pip_settled(&self, platform: Platform, new: New<'_>) -> bool {
+        let debian = |pins: &[AptPin]| -> Vec<Sha256> {
+            pins.iter().filter(|pin| pin.platform == platform).map(|pin| pin.artifact.sha256).collect()
+        };
+        let is_same = ["python3", "libc6"].iter().all(|name| self.is_same_target(name, platform, new));
+        let builds = self.lock.pip.iter().any(|pin| pin.platform == platform && pin.built.is_some());
+        self.is_settled(Ecosystem::Pip, platform) && is_same && (!builds || debian(&self.lock.apt) == debian(new.apt))
     }
 
     fn held(&self, platform: Platform) -> bool {
         self.lock.platforms.contains(&platform)
-    }
-
-    fn target<'t>(&'t self, platform: Platform, new: New<'t>) -> Target<'t> {
-        let (manifest, sources, as_of) = (self.manifest, self.sources, self.as_of);
-        Target { manifest, sources, platform, apt: new.apt, ground: new.ground, as_of }
     }
 
     /// Whether what packages are chosen for is what it was.
@@ -184,7 +203,7 @@ impl<'a> Selective<'a> {
 
     /// Refuses a lock that does not answer the manifest, or has another version than was asked for.
     fn check(&self, lock: &Lockfile) -> Result<(), OpsError> {
-        let drifts = lock::check(self.manifest, lock).into_iter().map(|drift| drift.to_string());
+        let drifts = lock::check(self.choosing.manifest, lock).into_iter().map(|drift| drift.to_string());
         let mut reasons: Vec<String> = drifts.chain(lock::check_lockfile(lock).err()).collect();
         reasons.extend(self.precise.and_then(|version| self.other_version(lock, version)));
         if reasons.is_empty() { Ok(()) } else { Err(OpsError::CannotMove { reasons }) }

@@ -45,11 +45,12 @@ impl BlobKind {
 }
 
 /// Memos whose answers name blobs that were made, not fetched.
-const MADE: [(&str, BlobKind); 9] = [
+const MADE: [(&str, BlobKind); 10] = [
     ("system", BlobKind::Part),
     ("npm", BlobKind::Part),
     ("pip", BlobKind::Part),
     ("deb-contents", BlobKind::Part),
+    ("built-wheel", BlobKind::Part),
     ("step", BlobKind::Step),
     ("layer", BlobKind::Image),
     ("image", BlobKind::Image),

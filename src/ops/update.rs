@@ -11,12 +11,17 @@ use super::imported::{self, Imported, ImportedOutcome};
 use super::pruned;
 use super::selective::Selective;
 use super::session::Session;
+use super::source_builds::resolve_building;
 use super::what::{Moving, What};
 use crate::base::clock;
 use crate::base::fs::write_atomically;
-use crate::lock::{self, AptPin, ArchivePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, fingerprints, render_lockfile};
+use crate::engine::EngineChoice;
+use crate::lock::{
+    self, AptPin, ArchivePin, BasePin, Keep, LockDiff, Lockfile, NpmPin, PipPin, fingerprints, render_lockfile,
+};
 use crate::manifest::{BaseRequest, Manifest};
 use crate::model::{Ecosystem, PackageVersion, Platform, Sha256, SourceName};
+use crate::resolve::pip::Built;
 use crate::resolve::{apt, npm, pip};
 use crate::source::{AsOf, NO_TIMES, Source, Sources};
 
@@ -63,6 +68,8 @@ pub struct UpdateOptions {
     pub as_of: Option<i64>,
     /// What becomes of pins that no source has any more.
     pub pruned: Pruned,
+    /// The engine in whose rooms source distributions are built.
+    pub engine: EngineChoice,
 }
 
 /// What `update` chose.
@@ -110,7 +117,9 @@ pub fn update(session: &Session, options: &UpdateOptions) -> Result<UpdateOutcom
     let as_of = as_of(&file.manifest, options.as_of)?;
     let imported = if previous.is_some() { Imported::default() } else { Imported::read(session)? };
     let mut before = Before { previous: previous.as_ref(), imported: &imported, gone: BTreeSet::new() };
-    let resolved = session.block_on(resolve(session, &file.manifest, &sources, &mut before, as_of.as_ref()))?;
+    let choosing =
+        Choosing { manifest: &file.manifest, sources: &sources, as_of: as_of.as_ref(), engine: options.engine };
+    let resolved = session.block_on(resolve(session, choosing, &mut before))?;
     let gone = before.gone;
     let lock = settle(resolved, previous.as_ref());
     if imported == Imported::default() {
@@ -163,7 +172,8 @@ fn update_some(session: &Session, options: &UpdateOptions) -> Result<UpdateOutco
     }
     let precise = options.precise.as_ref();
     let (lock, sources) = (&previous, &sources);
-    let selective = Selective { session, manifest, sources, lock, as_of, moving, precise, gone, surveys, drifts };
+    let choosing = Choosing { manifest, sources, as_of, engine: options.engine };
+    let selective = Selective { session, choosing, lock, moving, precise, gone, surveys, drifts };
     let lock = settle(session.block_on(selective.run())?, Some(&previous));
     let outcome = finish(session, options, manifest, Some(&previous), &lock)?;
     Ok(UpdateOutcome { gone: failures.into_iter().map(|failure| failure.label).collect(), ..outcome })
@@ -195,13 +205,8 @@ pub(super) fn finish(
     Ok(UpdateOutcome { changed, written, pins: lock.pins().count(), diff, moves, gone: Vec::new(), imported: None })
 }
 
-async fn resolve(
-    session: &Session,
-    manifest: &Manifest,
-    sources: &Sources,
-    before: &mut Before<'_>,
-    as_of: Option<&AsOf>,
-) -> Result<Lockfile, OpsError> {
+async fn resolve(session: &Session, choosing: Choosing<'_>, before: &mut Before<'_>) -> Result<Lockfile, OpsError> {
+    let Choosing { manifest, sources, as_of, .. } = choosing;
     let wished = before.imported.wished().map_err(|source| OpsError::Asked { source })?;
     let mut lock = Lockfile {
         epoch: 0,
@@ -213,6 +218,7 @@ async fn resolve(
         apt: Vec::new(),
         npm: Vec::new(),
         pip: Vec::new(),
+        pip_builds: Vec::new(),
         images: BTreeMap::new(),
     };
     let mut created = None;
@@ -221,11 +227,12 @@ async fn resolve(
         let ground = ground.as_ref();
         created = created.max(ground.and_then(Ground::created));
         let debian = resolve_apt(session, manifest, sources, *platform, (as_of, ground));
-        let target = |apt| Target { manifest, sources, platform: *platform, apt, ground, as_of };
+        let target =
+            |base, archives, apt| Target { choosing, manifest, platform: *platform, base, archives, apt, ground };
         // Node and Python are mostly those of last time: what stands on them need not wait for Debian's answer.
         let (debian, early) = match before.previous {
             Some(previous) => {
-                let guess = target(&previous.apt);
+                let guess = target(&lock.base, &[], &previous.apt);
                 let (debian, early) = tokio::join!(debian, resolve_above(session, guess, before, &wished));
                 (debian, Some((guess.interpreters(), early)))
             }
@@ -234,13 +241,16 @@ async fn resolve(
         let (archives, apt) = debian?;
         lock.archives.extend(archives);
         lock.apt.extend(apt);
-        let target = target(&lock.apt);
+        let target = target(&lock.base, &lock.archives, &lock.apt);
         let (npm, pip) = match early.filter(|(guessed, _)| *guessed == target.interpreters()) {
             Some((_, early)) => early,
             None => resolve_above(session, target, before, &wished).await,
         };
-        lock.npm.extend(npm?);
-        lock.pip.extend(pip?);
+        let npm = npm?;
+        let pip = resolve_building(session, target, None, &wished, pip).await?;
+        lock.npm.extend(npm);
+        lock.pip.extend(pip.pins);
+        lock.pip_builds.extend(pip.builds);
     }
     lock.archives = merged(lock.archives);
     lock.epoch = epoch(manifest, &lock.archives, created)?;
@@ -254,10 +264,10 @@ async fn resolve_above(
     before: &mut Before<'_>,
     wished: &[pip::WishedPip],
 ) -> (Result<Vec<NpmPin>, OpsError>, Result<Vec<PipPin>, OpsError>) {
-    let previous = before.previous.map_or(&[][..], |lock| &lock.npm);
+    let (previous, built) = (before.previous.map_or(&[][..], |lock| &lock.npm), Built::new());
     tokio::join!(
         imported::resolve_npm_keeping(session, target, previous, before.imported, &mut before.gone),
-        resolve_pip(session, target, None, wished),
+        resolve_pip(session, target, None, wished, &built),
     )
 }
 
@@ -323,18 +333,32 @@ pub(super) fn apt_request<'a>(
     }))
 }
 
+/// What is asked for, and what is chosen from.
+#[derive(Clone, Copy)]
+pub(super) struct Choosing<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) sources: &'a Sources,
+    /// As of when releases count.
+    pub(super) as_of: Option<&'a AsOf>,
+    /// The engine that builds what has to be built.
+    pub(super) engine: EngineChoice,
+}
+
 /// What npm and Python packages are chosen for.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
+    pub(super) choosing: Choosing<'a>,
+    /// What is asked of the ecosystem: the project's manifest, or one made for a room.
     pub(super) manifest: &'a Manifest,
-    pub(super) sources: &'a Sources,
     pub(super) platform: Platform,
+    /// What the image stands on.
+    pub(super) base: &'a BasePin,
+    /// The archives that the Debian packages come from.
+    pub(super) archives: &'a [ArchivePin],
     /// Debian packages, which say the versions of Node, Python and the C library.
     pub(super) apt: &'a [AptPin],
     /// The base image below them.
     pub(super) ground: Option<&'a Ground>,
-    /// As of when releases count.
-    pub(super) as_of: Option<&'a AsOf>,
 }
 
 impl Target<'_> {
@@ -352,7 +376,8 @@ pub(super) async fn resolve_npm(
     previous: &[NpmPin],
     keep: Option<Keep<'_, NpmPin>>,
 ) -> Result<Vec<NpmPin>, OpsError> {
-    let Target { manifest, sources, platform, apt, ground, as_of } = target;
+    let Target { manifest, platform, apt, ground, .. } = target;
+    let Choosing { sources, as_of, .. } = target.choosing;
     if manifest.npm.packages.is_empty() && manifest.npm.projects.is_empty() {
         return Ok(Vec::new());
     }
@@ -374,8 +399,10 @@ pub(super) async fn resolve_pip(
     target: Target<'_>,
     keep: Option<Keep<'_, PipPin>>,
     wished: &[pip::WishedPip],
+    built: &Built,
 ) -> Result<Vec<PipPin>, OpsError> {
-    let Target { manifest, sources, platform, apt, ground, as_of } = target;
+    let Target { manifest, platform, apt, ground, .. } = target;
+    let Choosing { sources, as_of, .. } = target.choosing;
     if manifest.pip.packages.is_empty() {
         return Ok(Vec::new());
     }
@@ -386,7 +413,7 @@ pub(super) async fn resolve_pip(
     let indexes = sources.pip()?;
     let indexes: Vec<&Source> = indexes.iter().collect();
     let (section, glibc) = (&manifest.pip, glibc(apt, ground, platform));
-    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep, wished };
+    let request = pip::PipRequest { platform, section, python_version: &python, glibc, as_of, keep, wished, built };
     let phase = session.progress.spinner("resolving pip");
     let pins = pip::resolve(&request, &indexes, &session.http, &session.store, &session.progress).await?;
     phase.finish(&crate::base::text::count(pins.len(), "package"));
@@ -429,8 +456,11 @@ fn settle(mut new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
         pin.published = same.map_or(pin.published, |old| old.published);
     }
     let pip = by_bytes(&previous.pip, |pin| pin.artifact.sha256);
-    for pin in &mut new.pip {
-        let olds = pip.get(&pin.artifact.sha256).into_iter().flatten();
+    let builds = previous.pip_builds.iter().map(|pin| pin.wheel.clone()).collect::<Vec<_>>();
+    let builds = by_bytes(&builds, |pin| pin.artifact.sha256);
+    let known = new.pip.iter_mut().map(|pin| (pin, &pip));
+    for (pin, known) in known.chain(new.pip_builds.iter_mut().map(|pin| (&mut pin.wheel, &builds))) {
+        let olds = known.get(&pin.artifact.sha256).into_iter().flatten();
         let same = olds.copied().find(|old| **old == PipPin { published: old.published, ..pin.clone() });
         pin.published = same.map_or(pin.published, |old| old.published);
     }
@@ -440,7 +470,8 @@ fn settle(mut new: Lockfile, previous: Option<&Lockfile>) -> Lockfile {
         && previous.seal == new.seal
         && previous.apt == new.apt
         && previous.npm == new.npm
-        && previous.pip == new.pip;
+        && previous.pip == new.pip
+        && previous.pip_builds == new.pip_builds;
     if same { previous.clone() } else { new }
 }
 

@@ -10,6 +10,7 @@ use super::first_seen;
 use super::previous::previous_lock;
 use super::rebuild::{RebuildOptions, rebuild};
 use super::session::{Session, platform_of};
+use super::source_builds::check_built;
 use super::update::apt_request;
 use crate::assemble::files::read_project;
 use crate::assemble::{AssembleError, ContextRequest, assemble};
@@ -247,6 +248,7 @@ impl Examiner<'_> {
         self.findings.append(&mut report.findings);
         self.findings.extend(report.unchecked(self.missing));
         self.findings.extend(check_requires(self.lock, &report, &self.file.manifest.npm.omit));
+        self.findings.extend(check_built(self.session, &self.file.manifest, self.lock, self.missing));
         let all = self.lock.pins().count();
         let bytes = human_size(report.bytes);
         self.say("artifacts", format!("{} of {all} whole and what their pins say, {bytes}", report.whole));

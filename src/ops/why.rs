@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::error::OpsError;
 use super::session::Session;
 use super::what::{What, pins_named};
-use crate::lock::{ESSENTIAL, Lockfile, MANIFEST, PinView};
+use crate::lock::{ESSENTIAL, Lockfile, MANIFEST, Names, PinView, names};
 use crate::manifest::{AptRequirement, Manifest, ManifestFile, Place, parse_pip_requirement};
 use crate::model::{Ecosystem, Platform};
 
@@ -64,11 +64,15 @@ pub struct Link {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The project that it builds, where it is in no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<String>,
 }
 
 impl Link {
     fn to(pin: &PinView<'_>) -> Self {
-        Self { ecosystem: pin.ecosystem, name: pin.name.to_string(), version: pin.version.to_string() }
+        let (name, version) = (pin.name.to_string(), pin.version.to_string());
+        Self { ecosystem: pin.ecosystem, name, version, builds: pin.builds.map(ToString::to_string) }
     }
 }
 
@@ -94,7 +98,7 @@ struct Graph<'a> {
     /// The directories of an npm pin; nothing for others.
     places: Vec<&'a [String]>,
     /// What `required-by` calls a pin: its name, or for npm each of its places.
-    named: BTreeMap<(Ecosystem, Platform, &'a str), usize>,
+    named: Names<'a>,
 }
 
 impl<'a> Graph<'a> {
@@ -102,30 +106,14 @@ impl<'a> Graph<'a> {
         let pins: Vec<PinView<'a>> = lock.pins().collect();
         let mut places: Vec<&[String]> = vec![&[]; lock.apt.len()];
         places.extend(lock.npm.iter().map(|pin| pin.places.as_slice()));
-        places.extend(lock.pip.iter().map(|_| &[][..]));
-        let mut named = BTreeMap::new();
-        for (index, pin) in pins.iter().enumerate() {
-            match pin.ecosystem {
-                Ecosystem::Apt | Ecosystem::Pip => {
-                    named.insert((pin.ecosystem, pin.platform, pin.name.as_str()), index);
-                }
-                Ecosystem::Npm => {
-                    named.extend(
-                        places[index].iter().map(|place| ((pin.ecosystem, pin.platform, place.as_str()), index)),
-                    );
-                }
-            }
-        }
+        places.resize(pins.len(), &[]);
+        let named = names(lock, &pins);
         Self { pins, places, named }
     }
 
     /// The shortest chain from each requirement, found by walking up from the pin, breadth first.
     fn chains(&self, pin: &PinView<'a>, file: &ManifestFile) -> Vec<Chain> {
-        let is_it = |other: &PinView<'_>| {
-            (other.ecosystem, other.platform, other.name, other.version)
-                == (pin.ecosystem, pin.platform, pin.name, pin.version)
-        };
-        let Some(start) = self.pins.iter().position(is_it) else { return Vec::new() };
+        let Some(start) = self.pins.iter().position(|other| other.key() == pin.key()) else { return Vec::new() };
         let mut below: BTreeMap<usize, usize> = BTreeMap::from([(start, start)]);
         let mut queue = VecDeque::from([start]);
         let mut chains = Vec::new();
@@ -142,7 +130,8 @@ impl<'a> Graph<'a> {
                         chains.push(self.chain(AskedBy::Essential, index, &below));
                     }
                     name => {
-                        let above = self.named.get(&(pin.ecosystem, pin.platform, name));
+                        let asker = self.pins[index].asker(name);
+                        let above = self.named.get(&(pin.ecosystem, pin.platform, asker));
                         if let Some(above) = above.filter(|above| !below.contains_key(above)) {
                             below.insert(*above, index);
                             queue.push_back(*above);

@@ -1,6 +1,6 @@
 //! How two lockfiles differ, for people in a terminal: risk first, then every pin, then the sums.
 
-use super::findings_lines;
+use super::{findings_lines, pin_name};
 use crate::base::text::{count, human_size};
 use crate::lock::Asker;
 use crate::ops::{ChangedPin, DiffOutcome, Fate};
@@ -47,7 +47,7 @@ fn row(pin: &ChangedPin) -> [String; 7] {
 
 /// `pip:numbers`, with its platforms where it does not change on all of them alike.
 fn named(pin: &ChangedPin) -> String {
-    format!("{}:{}", pin.ecosystem, pin.name)
+    pin_name(pin.ecosystem, &pin.name, pin.builds.as_deref())
 }
 
 pub(super) fn fate_word(fate: Fate) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::diff::{age, asker, fate_word, growth, questions, totals, versions};
 use super::findings::{cell, word};
+use super::pin_name;
 use crate::audit::Finding;
 use crate::base::text::count;
 use crate::ops::{ChangedPin, DiffOutcome};
@@ -69,10 +70,9 @@ fn pin_row(pin: &ChangedPin) -> String {
     let mark = if pin.rules.is_empty() { "" } else { "⚠ " };
     let bump = pin.bump.map(|bump| bump.as_str()).unwrap_or_default();
     format!(
-        "| {mark}{} | `{}:{}` | {} | {bump} | {} | {} | {} |\n",
+        "| {mark}{} | `{}` | {} | {bump} | {} | {} | {} |\n",
         fate_word(pin.fate),
-        pin.ecosystem,
-        pin.name,
+        pin_name(pin.ecosystem, &pin.name, pin.builds.as_deref()),
         cell(&versions(pin, "→")),
         age(pin),
         growth(pin.growth),

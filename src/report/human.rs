@@ -1,5 +1,6 @@
 //! Outcomes for people: one thing a line, columns where they help.
 
+use super::pin_name;
 use crate::base::text::{count, human_size, sanitize};
 use crate::ops::{
     AttestOutcome, BuildAllOutcome, BuildOutcome, ContextOutcome, FetchReport, GcOutcome, ImportFate, InfoOutcome,
@@ -48,12 +49,14 @@ pub fn build_all_lines(outcome: &BuildAllOutcome) -> String {
 
 /// `ecosystem:name version size sha256`, in columns.
 pub fn list_lines(outcome: &ListOutcome) -> String {
-    let names: Vec<String> = outcome.pins.iter().map(|pin| format!("{}:{}", pin.ecosystem, pin.name)).collect();
+    let name = |pin: &crate::ops::ListedPin| pin_name(pin.ecosystem, &pin.name, pin.builds.as_deref());
+    let names: Vec<String> = outcome.pins.iter().map(name).collect();
     let name_width = names.iter().map(String::len).max().unwrap_or(0);
     let version_width = outcome.pins.iter().map(|pin| pin.version.len()).max().unwrap_or(0);
     let line = |(name, pin): (&String, &crate::ops::ListedPin)| {
         let size = human_size(pin.size);
-        format!("{name:name_width$}  {:version_width$}  {size:>9}  sha256:{}\n", pin.version, pin.sha256)
+        let built = pin.built.as_ref().map(|built| format!("  built to sha256:{}", built.sha256)).unwrap_or_default();
+        format!("{name:name_width$}  {:version_width$}  {size:>9}  sha256:{}{built}\n", pin.version, pin.sha256)
     };
     names.iter().zip(&outcome.pins).map(line).collect()
 }

@@ -12,6 +12,8 @@ mod textconv;
 mod update;
 mod why;
 
+use crate::model::Ecosystem;
+
 pub use audit::{audit_lines, audit_markdown};
 pub use diff::diff_outcome_lines;
 pub use diff_images::image_comparison_lines;
@@ -27,6 +29,12 @@ pub use human::{
 };
 pub use update::update_lines;
 pub use why::why_lines;
+
+/// `pip:numbers`, and what it builds where it is in no image.
+fn pin_name(ecosystem: Ecosystem, name: &str, builds: Option<&str>) -> String {
+    let builds = builds.map(|built| format!(" (builds {built})")).unwrap_or_default();
+    format!("{ecosystem}:{name}{builds}")
+}
 
 /// An outcome as one line of JSON.
 pub fn json(outcome: &impl serde::Serialize) -> String {

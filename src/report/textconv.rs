@@ -1,7 +1,7 @@
 //! A lockfile with one line for each thing in it, for `git diff`: a bump is one line that went and one that came.
 
 use crate::base::text::count;
-use crate::lock::{ArchivePin, BasePin, Lockfile, PinView};
+use crate::lock::{ArchivePin, BasePin, BuiltWheel, Lockfile, PinView};
 use crate::model::Artifact;
 
 /// Everything that a lockfile says, in its order, one line each.
@@ -29,7 +29,16 @@ pub fn textconv_lines(lock: &Lockfile) -> String {
         let scripts: String = pin.scripts.iter().map(|(name, digest)| format!(" {name} {digest}")).collect();
         lines.push(line(pin.view(), &format!("in {}{scripts}", pin.places.join(" "))));
     }
-    lines.extend(lock.pip.iter().map(|pin| line(pin.view(), &pin.tags)));
+    for pin in &lock.pip {
+        let built = pin.built.as_ref().map(|BuiltWheel { file, size, sha256 }| {
+            let size = count(usize::try_from(*size).unwrap_or(usize::MAX), "byte");
+            format!(" built to {file} {size} sha256:{sha256}")
+        });
+        lines.push(line(pin.view(), &format!("{}{}", pin.tags, built.unwrap_or_default())));
+    }
+    for pin in &lock.pip_builds {
+        lines.push(line(pin.view(), &format!("{} to build {}", pin.wheel.tags, pin.builds)));
+    }
     lines.join("\n") + "\n"
 }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::diff::{age, asker, growth};
+use super::pin_name;
 use crate::base::text::{count, sanitize};
 use crate::lock::{Bump, LockDiff, PinChange, PinDiff, PinSide};
+use crate::model::{PackageName, Sha256};
 use crate::ops::{ChangedPin, Fate, UpdateOutcome};
 
 /// What `update` did: each pin that moved, came or went, and what it means for the lockfile.
@@ -51,7 +53,7 @@ fn diff_lines(diff: &LockDiff, moves: &[ChangedPin], gone: &[String]) -> String 
 }
 
 fn pin_lines(pin: &PinDiff, details: &str, gone: &[String]) -> Vec<String> {
-    let name = format!("{}:{}", pin.ecosystem, pin.name);
+    let name = pin_name(pin.ecosystem, pin.name.as_str(), pin.builds.as_ref().map(PackageName::as_str));
     let (old, new) = match (&pin.old, &pin.new) {
         (Some(old), Some(new)) => (&old.version, &new.version),
         (None, Some(new)) => return vec![format!("+ {name} {}{details}", new.version)],
@@ -68,6 +70,10 @@ fn pin_lines(pin: &PinDiff, details: &str, gone: &[String]) -> Vec<String> {
         PinChange::File { from, to } => {
             Some(format!("! {name} {new} is another file of the same version: {from} -> {to}"))
         }
+        PinChange::Rebuilt { from, to } => {
+            let digest = |digest: &Option<Sha256>| digest.map_or("none".to_owned(), |digest| digest.prefixed());
+            Some(format!("~ {name} {new} is built to another wheel: {} -> {}", digest(from), digest(to)))
+        }
         PinChange::Evidence(lost) => Some(format!("! {name} {new} has no {} any more", lost.join(" and "))),
         PinChange::Source { from, to } => Some(format!("! {name} {new} comes from another source: {from} -> {to}")),
         PinChange::Scripts { .. } => Some(format!("! {name} {new} has other install scripts than {old}")),
@@ -83,7 +89,9 @@ fn details(pin: &PinDiff, moves: &[ChangedPin]) -> String {
     let version = |side: &Option<PinSide>| side.as_ref().map(|side| side.version.to_string());
     let (from, to) = (version(&pin.old), version(&pin.new));
     let is_it = |one: &&ChangedPin| {
-        one.ecosystem == pin.ecosystem && one.name == pin.name.as_str() && (&one.from, &one.to) == (&from, &to)
+        let builds = pin.builds.as_ref().map(PackageName::as_str);
+        (one.ecosystem, one.name.as_str(), one.builds.as_deref()) == (pin.ecosystem, pin.name.as_str(), builds)
+            && (&one.from, &one.to) == (&from, &to)
     };
     let Some(moved) = moves.iter().find(is_it) else { return String::new() };
     let kind = match (moved.fate, moved.bump) {
@@ -101,7 +109,7 @@ fn details(pin: &PinDiff, moves: &[ChangedPin]) -> String {
 mod tests {
     use super::*;
     use crate::lock::Direction;
-    use crate::model::{Ecosystem, PackageName, PackageVersion, Platform, Sha256};
+    use crate::model::{Ecosystem, PackageVersion, Platform};
 
     fn side(version: &str) -> Option<PinSide> {
         let version = PackageVersion::parse(version).unwrap();
@@ -110,7 +118,8 @@ mod tests {
 
     fn pin(name: &str, old: Option<PinSide>, new: Option<PinSide>, changes: Vec<PinChange>) -> PinDiff {
         let name = PackageName::parse(name).unwrap();
-        PinDiff { ecosystem: Ecosystem::Npm, platform: Platform::LINUX_AMD64, name, old, new, changes }
+        let (ecosystem, platform) = (Ecosystem::Npm, Platform::LINUX_AMD64);
+        PinDiff { ecosystem, platform, builds: None, name, old, new, changes }
     }
 
     #[test]

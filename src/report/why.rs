@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pin_name;
 use crate::base::text::sanitize;
 use crate::ops::{AskedBy, Chain, Link, WhyOutcome};
 
@@ -10,9 +11,10 @@ pub fn why_lines(outcome: &WhyOutcome) -> String {
     let platforms: BTreeSet<_> = outcome.pins.iter().map(|explained| explained.platform).collect();
     let mut text = String::new();
     for explained in &outcome.pins {
-        let Link { ecosystem, name, version } = &explained.pin;
+        let Link { ecosystem, name, version, builds } = &explained.pin;
+        let name = pin_name(*ecosystem, name, builds.as_deref());
         let place = if platforms.len() > 1 { format!("  ({})", explained.platform) } else { String::new() };
-        text.push_str(&format!("{ecosystem}:{name} {version}{place}\n"));
+        text.push_str(&format!("{name} {version}{place}\n"));
         let starts: Vec<String> = explained.chains.iter().map(|chain| start(&chain.asked)).collect();
         let width = starts.iter().map(|start| start.chars().count()).max().unwrap_or(0);
         for (start, chain) in starts.iter().zip(&explained.chains) {

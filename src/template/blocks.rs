@@ -99,7 +99,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn pins(&self, ecosystem: Ecosystem) -> impl Iterator<Item = PinView<'_>> {
-        self.lock.pins().filter(move |pin| pin.ecosystem == ecosystem && pin.platform == self.platform)
+        self.lock.installed().filter(move |pin| pin.ecosystem == ecosystem && pin.platform == self.platform)
     }
 
     fn list(&self, text: &mut String, ecosystem: Ecosystem) {

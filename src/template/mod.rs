@@ -91,7 +91,7 @@ pub fn render_on(
 }
 
 fn versions(lock: &Lockfile, platform: Platform) -> BTreeMap<String, String> {
-    lock.pins()
+    lock.installed()
         .filter(|pin| pin.platform == platform)
         .map(|pin| (format!("{}:{}", pin.ecosystem, pin.name), pin.version.to_string()))
         .collect()

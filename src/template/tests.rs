@@ -54,6 +54,7 @@ fn lock() -> Lockfile {
         apt: vec![git],
         npm: Vec::new(),
         pip: Vec::new(),
+        pip_builds: Vec::new(),
         images: BTreeMap::new(),
     }
 }

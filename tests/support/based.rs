@@ -77,6 +77,7 @@ fn lock(registries: &Registries, store: &Store, content: &str) -> Lockfile {
         apt: Vec::new(),
         npm: Vec::new(),
         pip: Vec::new(),
+        pip_builds: Vec::new(),
         images: BTreeMap::new(),
     }
 }

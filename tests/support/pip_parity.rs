@@ -81,6 +81,7 @@ pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) 
     let wanted = Wanted::parse(request);
     let request = PipRequest {
         wished: &[],
+        built: &BTreeMap::new(),
         platform: Platform { architecture: wanted.architecture },
         section: &wanted.section,
         python_version: &wanted.python,

@@ -4,7 +4,9 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may stop")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -123,6 +125,28 @@ impl Registries {
         let fields = "Essential: yes\nPriority: required\n";
         let data = tar_of(&["./", "./bin/", "./usr/", "./usr/bin/", "./usr/sbin/"], &files);
         self.publish(packed("shell", "1.0", fields, &data), "shell", "1.0", fields);
+    }
+
+    /// Publishes this machine's Python in place of the one that is none, so that a room can run it.
+    pub fn python(&mut self) {
+        self.packages.remove("python3 3.13.5-1");
+        let (version, data) = own_python();
+        let version = format!("{version}-1");
+        self.publish(packed("python3", &version, "", &data), "python3", &version, "");
+    }
+
+    /// Publishes a file of a Python project that is no wheel, with what else its page says of it.
+    pub fn pip_file(&mut self, project: &str, file: &str, bytes: &[u8], said: Value) {
+        let mut entry = json!({
+            "filename": file,
+            "url": format!("../../files/{file}"),
+            "hashes": { "sha256": Sha256::of(bytes).to_string() },
+            "size": bytes.len(),
+        });
+        entry.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        self.site.put(&format!("/files/{file}"), bytes);
+        self.pages.entry(project.to_owned()).or_default().push(entry);
+        self.edit_page(project, |_| {});
     }
 
     fn publish(&mut self, bytes: Vec<u8>, name: &str, version: &str, fields: &str) {
@@ -344,11 +368,50 @@ fn tar_of(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
         tar.append(&header(directory, tar::EntryType::Directory, 0o755, 0), &[][..]).unwrap();
     }
     for (path, content) in files {
-        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
+        let mode = if path.contains("bin/") || path.contains("/ld-") { 0o755 } else { 0o644 };
         let header = header(&format!("./{path}"), tar::EntryType::Regular, mode, content.len() as u64);
         tar.append(&header, &content[..]).unwrap();
     }
     tar.into_inner().unwrap()
+}
+
+/// The version of `/usr/bin/python3`, and a tar of it with its libraries and the standard library.
+fn own_python() -> (String, Vec<u8>) {
+    const PROGRAM: &str = "/usr/bin/python3";
+    let ask = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().expect("apt-get install python3");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let version = ask(PROGRAM, &["-c", "import platform; print(platform.python_version(), end='')"]);
+    let library = ask(PROGRAM, &["-c", "import os; print(os.path.dirname(os.__file__), end='')"]);
+    let shared = ask("ldd", &[PROGRAM]);
+    let mut files = vec![PathBuf::from(PROGRAM)];
+    files.extend(shared.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from));
+    add_modules(Path::new(&library), &mut files);
+    let below = |path: &Path| path.strip_prefix("/").unwrap().to_str().unwrap().to_owned();
+    let directories: BTreeSet<String> = files
+        .iter()
+        .flat_map(|path| path.ancestors().skip(1))
+        .map(|path| format!("./{}/", below(path)).replace("//", "/"))
+        .collect();
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    let files: Vec<_> = files.iter().map(|path| (below(path), std::fs::read(path).unwrap())).collect();
+    (version, tar_of(&directories, &files))
+}
+
+/// The modules of the standard library that a build of a wheel may want.
+fn add_modules(directory: &Path, files: &mut Vec<PathBuf>) {
+    const LEFT_OUT: &[&str] =
+        &["__pycache__", "dist-packages", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter"];
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if path.is_dir() && !LEFT_OUT.contains(&name.as_str()) && !name.starts_with("config-") {
+            add_modules(&path, files);
+        } else if path.is_file() && (name.ends_with(".py") || name.ends_with(".so")) {
+            files.push(path);
+        }
+    }
+    files.sort();
 }
 
 fn npm_tarball(manifest: &Value) -> Vec<u8> {

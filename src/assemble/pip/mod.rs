@@ -6,6 +6,7 @@
 //! only the image's own interpreter can. No path of the host is written. A wheel is trusted no further than its hash: its
 //! RECORD is held against every file, and what would leave or overwrite anything is refused.
 
+mod canonical;
 mod environment;
 mod error;
 mod record;
@@ -20,6 +21,7 @@ use crate::lock::{MANIFEST, PipPin};
 use crate::model::Sha256;
 use crate::store::Store;
 
+pub use canonical::{CanonicalWheel, canonical_wheel};
 pub use error::PipAssembleError;
 
 use environment::Layout;

@@ -49,17 +49,17 @@ pub(super) struct Wheel<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    index: usize,
-    size: u64,
-    executable: Executable,
+pub(super) struct Entry {
+    pub(super) index: usize,
+    pub(super) size: u64,
+    pub(super) executable: Executable,
 }
 
 impl<'a> Wheel<'a> {
     /// Opens the wheel of a pin and checks all that can be checked without unpacking it.
     pub(super) fn open(pin: &'a PipPin, store: &Store) -> Result<Self, PipAssembleError> {
-        let file = store.open_blob(&pin.artifact.sha256)?;
-        let bad = |why: &str| hostile(pin.artifact.path.file_name(), why, "");
+        let file = store.open_blob(pin.wheel_sha256())?;
+        let bad = |why: &str| hostile(pin.wheel_file(), why, "");
         let mut archive = ZipArchive::new(file).map_err(|error| bad(&format!("it is no zip archive: {error}")))?;
         if archive.has_duplicate_names() {
             return Err(bad("it holds two files of one name"));
@@ -67,7 +67,7 @@ impl<'a> Wheel<'a> {
         if archive.has_overlapping_entries().map_err(|error| bad(&error.to_string()))? {
             return Err(bad("two of its files share bytes of the archive"));
         }
-        let files = list(&mut archive, pin)?;
+        let files = list(&mut archive, pin.wheel_file())?;
         let mut wheel = Self {
             info: info_directory(&files, pin)?,
             pin,
@@ -83,7 +83,7 @@ impl<'a> Wheel<'a> {
     }
 
     fn name(&self) -> &'a str {
-        self.pin.artifact.path.file_name()
+        self.pin.wheel_file()
     }
 
     fn bad(&self, why: &str, file: &str) -> PipAssembleError {
@@ -159,7 +159,7 @@ impl<'a> Wheel<'a> {
         for (path, entry) in files.iter().filter(|(path, _)| !own.contains(path)) {
             let digest = self.recorded(path, *entry)?.1;
             let broken = |error: &dyn std::fmt::Display| {
-                hostile(self.pin.artifact.path.file_name(), &format!("a file cannot be unpacked: {error}"), path)
+                hostile(self.pin.wheel_file(), &format!("a file cannot be unpacked: {error}"), path)
             };
             let mut file = self.archive.by_index(entry.index).map_err(|error| broken(&error))?;
             let (found, _) = Sha256::of_reader(&mut file).map_err(|error| broken(&error))?;
@@ -311,8 +311,8 @@ impl<'a> Wheel<'a> {
 }
 
 /// The files of an archive by name, each a plain file at a plain relative path.
-fn list(archive: &mut ZipArchive<File>, pin: &PipPin) -> Result<BTreeMap<String, Entry>, PipAssembleError> {
-    let bad = |why: &str, file: &str| hostile(pin.artifact.path.file_name(), why, file);
+pub(super) fn list(archive: &mut ZipArchive<File>, wheel: &str) -> Result<BTreeMap<String, Entry>, PipAssembleError> {
+    let bad = |why: &str, file: &str| hostile(wheel, why, file);
     let mut files = BTreeMap::new();
     for index in 0..archive.len() {
         let file = archive.by_index(index).map_err(|error| bad(&format!("a file cannot be unpacked: {error}"), ""))?;
@@ -340,7 +340,7 @@ fn list(archive: &mut ZipArchive<File>, pin: &PipPin) -> Result<BTreeMap<String,
 
 /// The one `.dist-info` directory, which must be the pin's.
 fn info_directory(files: &BTreeMap<String, Entry>, pin: &PipPin) -> Result<String, PipAssembleError> {
-    let bad = |why: &str, file: &str| hostile(pin.artifact.path.file_name(), why, file);
+    let bad = |why: &str, file: &str| hostile(pin.wheel_file(), why, file);
     let found: BTreeSet<&str> = files
         .keys()
         .filter_map(|path| Some(path.split_once('/')?.0))

@@ -8,7 +8,7 @@ use super::group::{Group, groups};
 use super::record::{Entry, Package, ecosystem_of};
 use crate::audit::{Finding, Level, Rule, not_audited};
 use crate::base::text::{count, sanitize};
-use crate::lock::{Lockfile, PinView};
+use crate::lock::{Lockfile, PinView, PipBuildPin, PipPin};
 use crate::model::{Ecosystem, Platform};
 use crate::store::StoreError;
 
@@ -160,9 +160,11 @@ fn questions(lock: &Lockfile) -> Vec<Question<'_>> {
         version: pin.version.as_str(),
         suite: None,
     });
-    let pip = lock.pip.iter().map(|pin| Question {
-        packages: plain(pin.view(), "PyPI"),
-        pin: pin.view(),
+    // What builds a package has a say in what is in it.
+    let builds = lock.pip_builds.iter().map(PipBuildPin::view);
+    let pip = lock.pip.iter().map(PipPin::view).chain(builds).map(|pin| Question {
+        packages: plain(pin, "PyPI"),
+        pin,
         name: pin.name.as_str(),
         version: pin.version.as_str(),
         suite: None,

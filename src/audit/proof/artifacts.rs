@@ -8,7 +8,7 @@ use super::{CONTENT, DAMAGED, IDENTITY, UNCHECKED, apt, npm, pip};
 use crate::audit::finding::{Finding, Level, Rule};
 use crate::base::progress::Progress;
 use crate::base::text::{count, sanitize};
-use crate::lock::{AptPin, Lockfile, NpmPin, PinView, PipPin};
+use crate::lock::{AptPin, Lockfile, NpmPin, PinView, PipBuildPin, PipPin};
 use crate::store::{Store, StoreError};
 
 /// What looking at all artifacts showed.
@@ -43,6 +43,7 @@ pub(super) enum AnyPin<'a> {
     Apt(&'a AptPin),
     Npm(&'a NpmPin),
     Pip(&'a PipPin),
+    PipBuild(&'a PipBuildPin),
 }
 
 /// Why a pin's artifact was not found whole.
@@ -83,7 +84,8 @@ impl Flaw {
 impl<'a> AnyPin<'a> {
     pub(super) fn all(lock: &'a Lockfile) -> Vec<Self> {
         let apt = lock.apt.iter().map(Self::Apt);
-        apt.chain(lock.npm.iter().map(Self::Npm)).chain(lock.pip.iter().map(Self::Pip)).collect()
+        let pip = lock.pip.iter().map(Self::Pip).chain(lock.pip_builds.iter().map(Self::PipBuild));
+        apt.chain(lock.npm.iter().map(Self::Npm)).chain(pip).collect()
     }
 
     pub(super) fn view(self) -> PinView<'a> {
@@ -91,6 +93,7 @@ impl<'a> AnyPin<'a> {
             Self::Apt(pin) => pin.view(),
             Self::Npm(pin) => pin.view(),
             Self::Pip(pin) => pin.view(),
+            Self::PipBuild(pin) => pin.view(),
         }
     }
 
@@ -99,6 +102,7 @@ impl<'a> AnyPin<'a> {
             Self::Apt(pin) => apt::look(pin, store),
             Self::Npm(pin) => npm::look(pin, store),
             Self::Pip(pin) => pip::look(pin, store),
+            Self::PipBuild(pin) => pip::look(&pin.wheel, store),
         }
     }
 }

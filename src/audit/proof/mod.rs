@@ -60,6 +60,14 @@ pub static TAGS: Rule = Rule {
     help: "Installers go by the file name; a wheel that was renamed by hand looks like this.",
 };
 
+/// A wheel that is not what its source is built to.
+pub static BUILT: Rule = Rule {
+    id: "artifact-built",
+    level: Level::Error,
+    title: "a wheel that its locked source distribution is not built to",
+    help: "This machine built another one of the same inputs: the lockfile was changed by hand, or the build depends on time or chance.",
+};
+
 /// Something that is needed and not pinned.
 pub static REQUIRES: Rule = Rule {
     id: "requirement-unpinned",
@@ -213,7 +221,7 @@ pub static REBUILT: Rule = Rule {
 };
 
 /// What is looked for offline.
-pub static OFFLINE_RULES: [&Rule; 20] = [
+pub static OFFLINE_RULES: [&Rule; 21] = [
     &LOCK_DRIFT,
     &LOCK_SEAL,
     &IMAGE_CONTEXT,
@@ -223,6 +231,7 @@ pub static OFFLINE_RULES: [&Rule; 20] = [
     &CONTENT,
     &SCRIPTS,
     &TAGS,
+    &BUILT,
     &REQUIRES,
     &REQUIRED_BY,
     &SOURCE,
@@ -247,6 +256,7 @@ pub fn means_distrust(rule: &Rule) -> bool {
         &IDENTITY,
         &CONTENT,
         &SCRIPTS,
+        &BUILT,
         &CHAIN,
         &REHASHED,
         &IMAGE_DAMAGED,

@@ -9,9 +9,13 @@ use crate::audit::finding::Finding;
 use crate::base::explain::Explain;
 use crate::lock::PipPin;
 use crate::manifest::parse_pip_release;
+use crate::resolve::pip::source_file;
 use crate::store::Store;
 
 pub(super) fn look(pin: &PipPin, store: &Store) -> Result<Looked, Flaw> {
+    if pin.built.is_some() {
+        look_at_source(pin, store)?;
+    }
     let facts = verify_wheel(pin, store).map_err(flaw)?;
     let requires: Vec<_> = facts.requires.iter().filter_map(|text| parse_pip_release(text).ok()).collect();
     let unconditional = requires.iter().filter(|requirement| requirement.marker.contents().is_none());
@@ -29,6 +33,27 @@ pub(super) fn look(pin: &PipPin, store: &Store) -> Result<Looked, Flaw> {
     let evidence = vec![format!("   named  {}", list(&named)), format!("   holds  {}", list(&said))];
     let message = format!("`{}` has other tags in its WHEEL file than in its name", label(&view));
     Ok((facts_of, vec![Finding { evidence, ..Finding::new(&TAGS, subject(&view), message) }]))
+}
+
+/// A source distribution against its pin: project and version in its PKG-INFO, where it has one.
+fn look_at_source(pin: &PipPin, store: &Store) -> Result<(), Flaw> {
+    let archive = store.open_blob(&pin.artifact.sha256).map_err(Flaw::of_store)?;
+    let text = source_file(archive, pin.artifact.path.file_name(), "PKG-INFO");
+    let Some(text) = text.map_err(|why| Flaw::content(&why))? else { return Ok(()) };
+    let text = String::from_utf8_lossy(&text);
+    let field = |name: &str| {
+        let mut fields = text.lines().take_while(|line| !line.is_empty());
+        fields.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
+    };
+    let project = |name: &str| name.parse::<uv_normalize::PackageName>().ok();
+    let version = |text: &str| text.parse::<uv_pep440::Version>().ok();
+    if let Some(found) = field("Name").filter(|found| project(found) != project(pin.name.as_str())) {
+        return Err(Flaw::identity("project", pin.name.as_str(), found));
+    }
+    match field("Version").filter(|found| version(found) != version(pin.version.as_str())) {
+        Some(found) => Err(Flaw::identity("version", pin.version.as_str(), found)),
+        None => Ok(()),
+    }
 }
 
 /// A compressed set of tags, one by one (the platform compatibility tags of PEP 425).

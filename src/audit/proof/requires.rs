@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::artifacts::{AnyPin, ArtifactReport, label, subject};
 use super::{REQUIRED_BY, REQUIRES};
 use crate::audit::finding::Finding;
-use crate::lock::{BasePin, ESSENTIAL, Lockfile, MANIFEST, PinView};
+use crate::lock::{BUILD_SYSTEM, BasePin, ESSENTIAL, Lockfile, MANIFEST, Names, PinView};
 use crate::model::{Ecosystem, PackageName, Platform};
 
 /// Checks the needs of all artifacts that were found whole. `omitted` are npm packages that the manifest leaves out by name.
@@ -28,7 +28,7 @@ struct Web<'a> {
     pins: Vec<AnyPin<'a>>,
     report: &'a ArtifactReport,
     /// Positions by name; not of npm, where a name may stand several times.
-    by_name: BTreeMap<(Ecosystem, Platform, &'a str), usize>,
+    by_name: Names<'a>,
     /// Further names that are answered to.
     provided: BTreeSet<(Ecosystem, Platform, &'a str)>,
     /// npm: positions by place.
@@ -46,8 +46,8 @@ impl<'a> Web<'a> {
                 AnyPin::Npm(pin) => {
                     by_place.extend(pin.places.iter().map(|place| ((pin.platform, place.as_str()), index)))
                 }
-                AnyPin::Apt(_) | AnyPin::Pip(_) => {
-                    by_name.insert((view.ecosystem, view.platform, view.name.as_str()), index);
+                AnyPin::Apt(_) | AnyPin::Pip(_) | AnyPin::PipBuild(_) => {
+                    by_name.insert((view.ecosystem, view.platform, (view.builds, view.name.as_str())), index);
                 }
             }
             let provides = report.facts.get(&index).map(|facts| facts.provides.as_slice()).unwrap_or_default();
@@ -63,8 +63,9 @@ impl<'a> Web<'a> {
             AnyPin::Npm(pin) => {
                 pin.places.iter().map(|place| (place.clone(), self.neighbour(pin.platform, place, name))).collect()
             }
-            AnyPin::Apt(_) | AnyPin::Pip(_) => {
-                vec![(view.name.to_string(), self.by_name.get(&(view.ecosystem, view.platform, name)).copied())]
+            AnyPin::Apt(_) | AnyPin::Pip(_) | AnyPin::PipBuild(_) => {
+                let found = self.by_name.get(&(view.ecosystem, view.platform, (view.builds, name)));
+                vec![(view.name.to_string(), found.copied())]
             }
         }
     }
@@ -106,11 +107,15 @@ impl<'a> Web<'a> {
     /// Those in `required-by` who never mention the pin.
     fn falsely_required(&self, index: usize) -> Vec<Finding> {
         let view = self.pins[index].view();
-        let claimed = view.required_by.iter().filter(|by| *by != MANIFEST && *by != ESSENTIAL);
+        // What a project's build system asks for is not in its wheel.
+        let others = [MANIFEST, ESSENTIAL, BUILD_SYSTEM];
+        let claimed = view.required_by.iter().filter(|by| !others.contains(&by.as_str()));
         let is_false = |by: &&String| {
             let requirer = match self.pins[index] {
                 AnyPin::Npm(pin) => self.by_place.get(&(pin.platform, by.as_str())),
-                AnyPin::Apt(_) | AnyPin::Pip(_) => self.by_name.get(&(view.ecosystem, view.platform, by.as_str())),
+                AnyPin::Apt(_) | AnyPin::Pip(_) | AnyPin::PipBuild(_) => {
+                    self.by_name.get(&(view.ecosystem, view.platform, view.asker(by)))
+                }
             };
             let facts = requirer.and_then(|requirer| self.report.facts.get(requirer));
             facts.is_some_and(|facts| !self.names_of(index).iter().any(|name| facts.mentions.contains(name)))
@@ -125,7 +130,7 @@ impl<'a> Web<'a> {
                 let last = |place: &String| Some(place.rsplit_once("/node_modules/")?.1.to_owned());
                 pin.places.iter().filter_map(last).collect()
             }
-            AnyPin::Apt(_) | AnyPin::Pip(_) => {
+            AnyPin::Apt(_) | AnyPin::Pip(_) | AnyPin::PipBuild(_) => {
                 let provides = self.report.facts.get(&index).map(|facts| facts.provides.clone()).unwrap_or_default();
                 std::iter::once(self.pins[index].view().name.to_string()).chain(provides).collect()
             }

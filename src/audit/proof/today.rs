@@ -177,7 +177,8 @@ fn judge_npm(pin: &NpmPin, document: Option<&Document>) -> Vec<Finding> {
 
 async fn ask_pip(request: &TodayRequest<'_>) -> Vec<Finding> {
     let mut projects: ByPackage<'_, PipPin> = BTreeMap::new();
-    for pin in &request.lock.pip {
+    let builds = request.lock.pip_builds.iter().map(|pin| &pin.wheel);
+    for pin in request.lock.pip.iter().chain(builds) {
         projects.entry((&pin.artifact.source, &pin.name)).or_default().push(pin);
     }
     let questions = projects.iter().map(|((source, name), pins)| async move {

@@ -1,4 +1,4 @@
-//! What the indexes say, asked once each and ahead of need: pages by project, metadata by wheel.
+//! What the indexes say, asked once each and ahead of need: pages by project, metadata by file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -11,13 +11,14 @@ use uv_pep440::Version;
 
 use super::direct::Direct;
 use super::metadata::{self, Metadata};
-use super::page::{Choice, Page};
+use super::page::{Candidate, Choice, FileKind, Page};
 use super::requirement::Versions;
 use super::target::Target;
-use super::{PipError, WishedPip};
+use super::{Built, PipError, UnbuiltSource, WishedPip};
 use crate::base::http::HttpClient;
-use crate::manifest::WheelUrl;
-use crate::model::Sha256;
+use crate::lock::{BuiltWheel, wheel_path};
+use crate::manifest::{PipBuild, WheelUrl};
+use crate::model::{self, Artifact, Sha256};
 use crate::source::{AsOf, Source};
 use crate::store::Store;
 
@@ -39,6 +40,10 @@ pub(super) struct Choices {
     pub(super) as_of: Option<AsOf>,
     /// Wheels that the manifest asks for by URL.
     pub(super) wheels: BTreeMap<PackageName, WheelUrl>,
+    /// Which projects may be built from source.
+    pub(super) build: PipBuild,
+    /// The wheels that were built of source distributions, by the digests of these.
+    pub(super) built: Built,
 }
 
 /// The indexes as far as they were asked. Dropping it stops what is still under way.
@@ -102,10 +107,6 @@ impl Catalogue {
         &self.shared.target
     }
 
-    pub(super) fn http(&self) -> &HttpClient {
-        &self.shared.http
-    }
-
     /// The one source that a project comes from.
     pub(super) fn source_of(&self, name: &PackageName) -> &Source {
         self.shared.source_of(name)
@@ -115,9 +116,29 @@ impl Catalogue {
         self.shared.page(name).await
     }
 
-    /// The metadata of the wheel chosen for a version that the page has.
+    /// The metadata of the file chosen for a version that the page has.
     pub(super) async fn metadata(&self, name: &PackageName, version: &Version) -> Result<Arc<Metadata>, PipError> {
         self.shared.metadata(name, version).await
+    }
+
+    /// A file of a project as the lock has it.
+    pub(super) async fn artifact(&self, name: &PackageName, file: &Candidate) -> Result<Artifact, PipError> {
+        self.shared.artifact(name, file).await
+    }
+
+    /// A source distribution of a project that has to be built.
+    pub(super) async fn unbuilt(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        file: &Candidate,
+    ) -> Result<UnbuiltSource, PipError> {
+        self.shared.unbuilt(name, version, file).await
+    }
+
+    /// The wheel that was built of a source distribution.
+    pub(super) fn built(&self, source: &Sha256) -> Option<&BuiltWheel> {
+        self.shared.choices.built.get(source)
     }
 
     /// Starts reading a project's page and the metadata of the version that would be chosen now.
@@ -138,9 +159,10 @@ impl Catalogue {
     /// Starts reading the metadata of the versions that come next when `version` fails.
     pub(super) fn prefetch_below(&self, name: &PackageName, page: &Page, allowed: &Versions, version: &Version) {
         let next = page
-            .wheels
+            .files
             .range(..version)
             .rev()
+            .filter(|(_, file)| file.kind == FileKind::Wheel)
             .filter(|(version, wheel)| !wheel.yanked && !version.any_prerelease() && allowed.contains(version));
         for (version, wheel) in next.take(AHEAD) {
             if lock(&self.shared.metadata).contains_key(&wheel.sha256) {
@@ -175,6 +197,7 @@ impl Shared {
             wished: self.choices.wished.get(name).map_or(&[][..], Vec::as_slice),
             gone: &self.choices.gone,
             as_of,
+            builds: model::PackageName::parse(name.as_ref()).is_ok_and(|name| self.choices.build.allows(&name)),
         };
         let fetch = async || {
             let page = match self.direct.get(name) {
@@ -191,15 +214,49 @@ impl Shared {
 
     async fn metadata(&self, name: &PackageName, version: &Version) -> Result<Arc<Metadata>, PipError> {
         let page = self.page(name).await?;
-        let Some(wheel) = page.wheels.get(version) else {
+        let Some(file) = page.files.get(version) else {
             return Err(PipError::Bug { what: format!("{name} {version} is not on its page") });
         };
-        let cell = lock(&self.metadata).entry(wheel.sha256).or_default().clone();
+        let cell = lock(&self.metadata).entry(file.sha256).or_default().clone();
+        let asker = metadata::Asker { file, source: self.source_of(name), http: &self.http, store: &self.store };
         let read = async || {
-            let read = metadata::read(name, version, wheel, self.source_of(name), &self.http, &self.store).await;
-            read.map(|read| Arc::new(read.for_target(&self.target)))
+            let read = match (file.kind, self.choices.built.get(&file.sha256)) {
+                (FileKind::Wheel, _) => asker.read(name, version).await?,
+                (FileKind::Source, Some(wheel)) => metadata::read_built(name, version, wheel, &self.store)?,
+                (FileKind::Source, None) => match asker.read_source(name, version).await? {
+                    Some(read) => read,
+                    None => return Err(PipError::Unbuilt { sources: vec![self.unbuilt(name, version, file).await?] }),
+                },
+            };
+            Ok(Arc::new(read.for_target(&self.target)))
         };
         cell.get_or_try_init(read).await.cloned()
+    }
+}
+
+impl Shared {
+    /// A file as the lock has it.
+    async fn artifact(&self, name: &PackageName, file: &Candidate) -> Result<Artifact, PipError> {
+        let source = self.source_of(name);
+        let size = match file.size {
+            Some(size) => size,
+            None => metadata::size_of(&file.url, &file.filename, source, &self.http).await?,
+        };
+        let path = wheel_path(&model::PackageName::parse(name.as_ref())?, &file.filename)?;
+        Ok(Artifact { source: source.name.clone(), path, size, sha256: file.sha256, sha512: None })
+    }
+
+    async fn unbuilt(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        file: &Candidate,
+    ) -> Result<UnbuiltSource, PipError> {
+        Ok(UnbuiltSource {
+            name: model::PackageName::parse(name.as_ref())?,
+            version: model::PackageVersion::parse(&version.to_string())?,
+            artifact: self.artifact(name, file).await?,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 use uv_normalize::PackageName;
 
 use super::PipError;
-use super::metadata;
+use super::metadata::Asker;
 use super::page::{Choice, ListedFile, Page};
 use super::target::Target;
 use crate::base::fs::FsError;
@@ -66,12 +66,12 @@ impl Direct {
             yanked: false,
             published: None,
         };
-        let choice = Choice { preferred: None, wished: &[], gone, as_of: None };
+        let choice = Choice { preferred: None, wished: &[], gone, as_of: None, builds: false };
         let mut page = Page::judge(name, vec![file], target, choice);
-        for wheel in page.wheels.values_mut() {
-            metadata::bring(wheel, &self.source, http, store).await?;
-            let length = store.open_blob(&wheel.sha256)?.metadata();
-            wheel.size = Some(length.map_err(FsError::new("read", store.root())).map_err(StoreError::from)?.len());
+        for file in page.files.values_mut() {
+            Asker { file, source: &self.source, http, store }.bring().await?;
+            let length = store.open_blob(&file.sha256)?.metadata();
+            file.size = Some(length.map_err(FsError::new("read", store.root())).map_err(StoreError::from)?.len());
         }
         Ok(page)
     }

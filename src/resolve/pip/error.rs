@@ -1,5 +1,6 @@
 //! What can go wrong between requirements and pins.
 
+use super::UnbuiltSource;
 use crate::base::explain::{Explain, Kind};
 use crate::base::http::HttpError;
 use crate::base::text::sanitize;
@@ -58,6 +59,14 @@ pub enum PipError {
         found: Vec<String>,
         /// The target, for people.
         target: String,
+        /// Whether there are source distributions, which the manifest does not let be built.
+        sources: bool,
+    },
+    /// Source distributions have to be built before there are pins. Whoever asked builds them and asks again.
+    #[error("{} must be built first", sources.iter().map(UnbuiltSource::label).collect::<Vec<_>>().join(", "))]
+    Unbuilt {
+        /// Which.
+        sources: Vec<UnbuiltSource>,
     },
     /// No choice of versions satisfies all requirements.
     #[error("no versions satisfy all Python requirements")]
@@ -145,6 +154,7 @@ impl Explain for PipError {
             Self::UnknownProject { .. }
             | Self::NoWheel { .. }
             | Self::NoSolution { .. }
+            | Self::Unbuilt { .. }
             | Self::NoTimes { .. }
             | Self::Page { .. }
             | Self::Gone { .. }
@@ -183,6 +193,11 @@ impl Explain for PipError {
     fn notes(&self) -> Vec<String> {
         match self {
             Self::NoSolution { notes, .. } => notes.iter().map(|line| sanitize(line)).collect(),
+            Self::NoWheel { name, sources: true, .. } => {
+                vec![format!(
+                    "there is a source distribution of `{name}`; nothing is built from source unless `[pip] build` says so"
+                )]
+            }
             Self::OtherHash { .. } => vec!["a published file is never replaced, so suspect the source".into()],
             _ => Vec::new(),
         }
@@ -207,6 +222,10 @@ impl Explain for PipError {
                     .into_iter()
                     .collect()
             }
+            Self::NoWheel { name, sources: true, .. } => vec![
+                format!("let it be built, in a room without a network: `build = [\"{name}\"]` under `[pip]`"),
+                format!("or ask for a version of `{name}` that has a wheel, in `packages` or `constraints`"),
+            ],
             Self::NoWheel { name, .. } => vec![
                 format!("ask for a version of `{name}` that has such a wheel, in `packages` or `constraints`"),
                 "or build the wheel once, serve it from an index of your own and bind it in `[sources]`".into(),

@@ -78,7 +78,7 @@ impl Explainer<'_> {
             _ => None,
         };
         let all: Vec<_> = facts.iter().filter_map(missing).collect();
-        let nothing = all.iter().find(|(name, _)| self.pages.get(name).is_some_and(|page| page.wheels.is_empty()));
+        let nothing = all.iter().find(|(name, _)| self.pages.get(name).is_some_and(|page| page.files.is_empty()));
         let only = all.first().filter(|(name, _)| {
             let askers = facts
                 .iter()
@@ -95,7 +95,9 @@ impl Explainer<'_> {
             .iter()
             .filter(|fact| matches!(fact, External::FromDependencyOf(_, _, to, _) if to.name() == Some(name)));
         let wanted = wanted.filter_map(|fact| self.line(fact)).take(1).collect();
-        Some(PipError::NoWheel { name: name.to_string(), wanted, found, target: target.to_owned() })
+        let mut within = page.unusable.iter().filter(|(version, _)| range.contains(version));
+        let sources = within.any(|(_, reasons)| reasons.contains(&Unusable::Source));
+        Some(PipError::NoWheel { name: name.to_string(), wanted, found, target: target.to_owned(), sources })
     }
 
     fn no_solution(&self, facts: &[Fact]) -> PipError {
@@ -150,7 +152,7 @@ impl Explainer<'_> {
         if !page.known {
             return Some(format!("the index does not know `{name}`"));
         }
-        let yanked = page.wheels.iter().rev().find(|(version, wheel)| wheel.yanked && range.contains(version));
+        let yanked = page.files.iter().rev().find(|(version, file)| file.yanked && range.contains(version));
         if let Some((version, _)) = yanked {
             return Some(format!("`{name} {version}` was yanked: it is taken only when asked for with `==`"));
         }
@@ -220,6 +222,7 @@ fn describe(version: &Version, reasons: &BTreeSet<Unusable>, machine: &str) -> S
             Unusable::Python(specifier) => parts.push(format!("a wheel that requires Python {specifier}")),
             Unusable::NoHash => parts.push("a wheel without a sha256".to_owned()),
             Unusable::Late(when) => parts.push(format!("a wheel {when}")),
+            Unusable::Archive(kind) => parts.push(format!("source as .{kind}, which is not built")),
             Unusable::Source if reasons.len() == 1 => parts.push("source only".to_owned()),
             Unusable::Source | Unusable::Tags(_) => {}
         }

@@ -13,10 +13,12 @@ use uv_pypi_types::ResolutionMetadata;
 use zip::ZipArchive;
 
 use super::PipError;
-use super::page::Wheel;
+use super::page::Candidate;
 use super::requirement::Requirement;
+use super::sdist::source_file;
 use super::target::Target;
 use crate::base::http::{HttpClient, HttpError, OpenAnswer, Request};
+use crate::lock::BuiltWheel;
 use crate::model::Sha256;
 use crate::source::Source;
 use crate::store::{Store, StoreError};
@@ -65,34 +67,17 @@ impl RawMetadata {
     }
 }
 
-/// Reads the metadata of a wheel.
-pub(super) async fn read(
+/// Reads the metadata of a wheel that was built of a source distribution; the store has it.
+pub(super) fn read_built(
     name: &PackageName,
     version: &Version,
-    wheel: &Wheel,
-    source: &Source,
-    http: &HttpClient,
+    wheel: &BuiltWheel,
     store: &Store,
 ) -> Result<RawMetadata, PipError> {
-    if let Some(known) = store.memo(MEMO, &wheel.sha256) {
-        return Ok(parse(&known, name, version));
-    }
-    let asker = Asker { wheel, source, http, store };
-    let text = match asker.fetch().await? {
-        Ok(text) => text,
-        Err(why) => return Ok(RawMetadata::Broken(why)),
-    };
-    let parsed = parse(&text, name, version);
-    store.set_memo(MEMO, &wheel.sha256, &text)?;
-    Ok(parsed)
-}
-
-/// Brings a whole wheel into the store, verified, unless it is there.
-pub(super) async fn bring(wheel: &Wheel, source: &Source, http: &HttpClient, store: &Store) -> Result<(), PipError> {
-    match store.contains(&wheel.sha256) {
-        true => Ok(()),
-        false => Asker { wheel, source, http, store }.whole().await.map(drop),
-    }
+    Ok(match read_metadata(store.open_blob(&wheel.sha256)?) {
+        Ok(text) => parse(&text, name, version),
+        Err(why) => RawMetadata::Broken(format!("its METADATA cannot be found: {why}")),
+    })
 }
 
 fn parse(text: &[u8], name: &PackageName, version: &Version) -> RawMetadata {
@@ -101,28 +86,63 @@ fn parse(text: &[u8], name: &PackageName, version: &Version) -> RawMetadata {
             let why = error.to_string().lines().next().unwrap_or_default().to_owned();
             RawMetadata::Broken(format!("its METADATA cannot be read: {why}"))
         }
-        Ok(metadata) if metadata.name != *name || metadata.version != *version => {
-            RawMetadata::Broken(format!("its METADATA says that it is {} {}", metadata.name, metadata.version))
-        }
-        Ok(metadata) => RawMetadata::Parsed(Box::new(metadata)),
+        Ok(metadata) => of_right_project(metadata, name, version),
     }
 }
 
-/// Asks one source about one wheel.
-struct Asker<'a> {
-    wheel: &'a Wheel,
-    source: &'a Source,
-    http: &'a HttpClient,
-    store: &'a Store,
+fn of_right_project(metadata: ResolutionMetadata, name: &PackageName, version: &Version) -> RawMetadata {
+    if metadata.name == *name && metadata.version == *version {
+        return RawMetadata::Parsed(Box::new(metadata));
+    }
+    RawMetadata::Broken(format!("its METADATA says that it is {} {}", metadata.name, metadata.version))
+}
+
+/// Asks one source about one file.
+pub(super) struct Asker<'a> {
+    pub(super) file: &'a Candidate,
+    pub(super) source: &'a Source,
+    pub(super) http: &'a HttpClient,
+    pub(super) store: &'a Store,
 }
 
 impl Asker<'_> {
+    /// Reads the metadata of a wheel.
+    pub(super) async fn read(&self, name: &PackageName, version: &Version) -> Result<RawMetadata, PipError> {
+        if let Some(known) = self.store.memo(MEMO, &self.file.sha256) {
+            return Ok(parse(&known, name, version));
+        }
+        let text = match self.fetch().await? {
+            Ok(text) => text,
+            Err(why) => return Ok(RawMetadata::Broken(why)),
+        };
+        let parsed = parse(&text, name, version);
+        self.store.set_memo(MEMO, &self.file.sha256, &text)?;
+        Ok(parsed)
+    }
+
+    /// Reads the metadata of a source distribution, which is brought into the store as a whole; nothing when it says that
+    /// building may change what counts here, or is older than that promise (metadata 2.2).
+    pub(super) async fn read_source(
+        &self,
+        name: &PackageName,
+        version: &Version,
+    ) -> Result<Option<RawMetadata>, PipError> {
+        self.bring().await?;
+        let archive = self.store.open_blob(&self.file.sha256)?;
+        let text = match source_file(archive, &self.file.filename, "PKG-INFO") {
+            Ok(text) => text,
+            Err(why) => return Ok(Some(RawMetadata::Broken(why))),
+        };
+        let parsed = text.and_then(|text| ResolutionMetadata::parse_pkg_info(&text).ok());
+        Ok(parsed.map(|metadata| of_right_project(metadata, name, version)))
+    }
+
     /// The METADATA file; inner error when the wheel is no usable one.
     async fn fetch(&self) -> Result<Result<Vec<u8>, String>, PipError> {
-        if self.store.contains(&self.wheel.sha256) {
+        if self.store.contains(&self.file.sha256) {
             return Ok(self.stored()?);
         }
-        if let Some(promised) = self.wheel.metadata
+        if let Some(promised) = self.file.metadata
             && let Some(text) = self.beside(promised).await?
         {
             return Ok(Ok(text));
@@ -135,13 +155,13 @@ impl Asker<'_> {
     }
 
     fn failed(&self) -> impl FnOnce(HttpError) -> PipError {
-        let name = self.wheel.filename.clone();
+        let name = self.file.filename.clone();
         move |error| PipError::Http { name, source: error.into() }
     }
 
     /// The file `<wheel>.metadata`; nothing when the index promises it and yet has none.
     async fn beside(&self, promised: Sha256) -> Result<Option<Vec<u8>>, PipError> {
-        let mut url = self.wheel.url.clone();
+        let mut url = self.file.url.clone();
         url.set_path(&format!("{}.metadata", url.path()));
         let answer = match self.http.fetch(self.request(url).limit(METADATA_LIMIT)).await {
             Err(error) if error.is_not_found() => return Ok(None),
@@ -151,14 +171,14 @@ impl Asker<'_> {
         if found == promised {
             return Ok(Some(answer.body));
         }
-        let (source_name, file) = (self.source.name.clone(), format!("{}.metadata", self.wheel.filename));
+        let (source_name, file) = (self.source.name.clone(), format!("{}.metadata", self.file.filename));
         Err(PipError::WrongBytes { source_name, file, promised, found })
     }
 
     async fn by_windows(&self) -> Result<Result<Vec<u8>, String>, PipError> {
-        let size = match self.wheel.size {
+        let size = match self.file.size {
             Some(size) => size,
-            None => size_of(&self.wheel.url, &self.wheel.filename, self.source, self.http).await?,
+            None => size_of(&self.file.url, &self.file.filename, self.source, self.http).await?,
         };
         let mut sparse = Sparse { size, ..Sparse::default() };
         let tail = size.saturating_sub(WINDOW / 2) / WINDOW;
@@ -182,7 +202,7 @@ impl Asker<'_> {
 
     /// The bytes `from..to`; nothing when the server knows no ranges.
     async fn window(&self, from: u64, to: u64) -> Result<Option<Vec<u8>>, PipError> {
-        let request = self.request(self.wheel.url.clone()).range(from, to.saturating_sub(1));
+        let request = self.request(self.file.url.clone()).range(from, to.saturating_sub(1));
         let opened = match self.http.open(&request).await {
             Ok(opened) if opened.status != 206 => return Ok(None),
             Ok(opened) => collect(opened, to - from).await,
@@ -195,35 +215,40 @@ impl Asker<'_> {
         if body.len() as u64 == to - from {
             return Ok(Some(body));
         }
-        let why = format!("`{}` was answered with {} bytes of {}", self.wheel.filename, body.len(), to - from);
+        let why = format!("`{}` was answered with {} bytes of {}", self.file.filename, body.len(), to - from);
         let source_name = self.source.name.clone();
-        Err(PipError::Page { name: self.wheel.filename.clone(), source_name, why })
+        Err(PipError::Page { name: self.file.filename.clone(), source_name, why })
     }
 
-    /// The whole wheel into the store, verified, where it will be needed anyway if it is chosen.
     async fn whole(&self) -> Result<Result<Vec<u8>, String>, PipError> {
-        let opened = self.http.open(&self.request(self.wheel.url.clone())).await.map_err(self.failed())?;
-        let mut pieces = std::pin::pin!(opened.pieces(self.wheel.size.unwrap_or(WHEEL_LIMIT)));
+        self.bring().await?;
+        Ok(self.stored()?)
+    }
+
+    /// Brings the whole file into the store, verified, unless it is there; it will be needed anyway if it is chosen.
+    pub(super) async fn bring(&self) -> Result<(), PipError> {
+        if self.store.contains(&self.file.sha256) {
+            return Ok(());
+        }
+        let opened = self.http.open(&self.request(self.file.url.clone())).await.map_err(self.failed())?;
+        let mut pieces = std::pin::pin!(opened.pieces(self.file.size.unwrap_or(WHEEL_LIMIT)));
         let mut blob = self.store.create_blob()?;
         while let Some(piece) = pieces.try_next().await.map_err(self.failed())? {
             blob.write_all(&piece)
                 .map_err(crate::base::fs::FsError::new("write to", self.store.root()))
                 .map_err(StoreError::from)?;
         }
-        match blob.commit(Some(&self.wheel.sha256)) {
+        match blob.commit(Some(&self.file.sha256)) {
             Err(StoreError::Unexpected { expected, found, .. }) => {
-                let (source_name, file) = (self.source.name.clone(), self.wheel.filename.clone());
+                let (source_name, file) = (self.source.name.clone(), self.file.filename.clone());
                 Err(PipError::WrongBytes { source_name, file, promised: expected, found })
             }
-            other => {
-                other?;
-                Ok(self.stored()?)
-            }
+            other => Ok(other.map(drop)?),
         }
     }
 
     fn stored(&self) -> Result<Result<Vec<u8>, String>, StoreError> {
-        let file = self.store.open_blob(&self.wheel.sha256)?;
+        let file = self.store.open_blob(&self.file.sha256)?;
         Ok(read_metadata(file).map_err(|why| format!("its METADATA cannot be found: {why}")))
     }
 }

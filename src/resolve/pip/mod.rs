@@ -1,8 +1,11 @@
 //! pip: requirements → the whole closure of wheels for the target interpreter and platform.
 //!
-//! PubGrub over the simple indexes (PEP 503, 691), wheels only. A project's page says which wheels there are; what a wheel
-//! needs is read from its metadata, which costs a few kilobytes of its end. Source distributions are never built. A URL is
-//! taken where the manifest names a wheel with its hash; those in metadata are refused by name. It knows nothing of the host's Python.
+//! PubGrub over the simple indexes (PEP 503, 691). A project's page says which wheels there are; what a wheel needs is read
+//! from its metadata, which costs a few kilobytes of its end. Where the manifest lets a project be built, versions without a
+//! wheel count too: what a source distribution needs is read from its metadata where that is settled (metadata 2.2), else
+//! from the wheel that it was built to, and where there is none yet the answer is [`PipError::Unbuilt`]: whoever asked
+//! builds it and asks again, for nothing is built here. A URL is taken where the manifest names a wheel with its hash; those
+//! in metadata are refused by name. It knows nothing of the host's Python.
 
 mod catalogue;
 mod direct;
@@ -14,6 +17,7 @@ mod page;
 mod pins;
 mod priority;
 mod requirement;
+mod sdist;
 mod solve;
 mod target;
 
@@ -26,14 +30,15 @@ use uv_pep440::Version;
 
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;
-use crate::lock::{Keep, PipPin};
+use crate::lock::{BuiltWheel, Keep, PipPin};
 use crate::manifest::PipSection;
-use crate::model::{Artifact, Platform, Sha256};
+use crate::model::{self, Artifact, Platform, Sha256};
 use crate::source::{AsOf, Source};
 use crate::store::Store;
 
 pub use error::PipError;
 pub use page::{ListedFile, fetch_files};
+pub use sdist::{BuildSystem, build_system, source_file};
 
 use catalogue::{Catalogue, Choices};
 use requirement::{Asked, Node};
@@ -57,6 +62,29 @@ pub struct PipRequest<'a> {
     pub keep: Option<Keep<'a, PipPin>>,
     /// Versions that another tool's lock names, taken where they are allowed; nothing else is known of them.
     pub wished: &'a [WishedPip],
+    /// The wheels that were built so far.
+    pub built: &'a Built,
+}
+
+/// Wheels by the digests of the source distributions that they were built of.
+pub type Built = BTreeMap<Sha256, BuiltWheel>;
+
+/// A source distribution that has to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnbuiltSource {
+    /// The project.
+    pub name: model::PackageName,
+    /// Its version.
+    pub version: model::PackageVersion,
+    /// The source distribution; the store may not have it yet.
+    pub artifact: Artifact,
+}
+
+impl UnbuiltSource {
+    /// `pip:docopt 0.6.2`.
+    pub fn label(&self) -> String {
+        format!("pip:{} {}", self.name, self.version)
+    }
 }
 
 /// A version that another tool's lock names.
@@ -70,7 +98,7 @@ pub struct WishedPip {
     pub hashes: BTreeSet<Sha256>,
 }
 
-/// Chooses one wheel for every project in the closure, sorted by name.
+/// Chooses one file for every project in the closure, sorted by name.
 ///
 /// `sources` are simple indexes: the first serves every project that no other source is bound to by its `packages`.
 ///
@@ -93,7 +121,9 @@ pub async fn resolve(
     request.wished.iter().for_each(|wish| wished.entry(wish.name.clone()).or_default().push(wish.clone()));
     let (preferred, gone) = (preferred(request)?, gone(request));
     let wheels = asked.wheels.clone();
-    let choices = Choices { preferred, wished, gone, as_of: request.as_of.cloned(), wheels };
+    let (build, built) = (request.section.build.clone(), request.built.clone());
+    let as_of = request.as_of.cloned();
+    let choices = Choices { preferred, wished, gone, as_of, wheels, build, built };
     let catalogue = Catalogue::new(target, choices, sources, http, store)?;
     asked.check_names(&catalogue).await?;
     let solution = solve::solve(&asked, &catalogue).await?;

@@ -14,6 +14,7 @@ use uv_pypi_types::LenientVersionSpecifiers;
 use super::target::Target;
 use super::{PipError, WishedPip, html};
 use crate::base::http::{HttpClient, HttpError, Request};
+use crate::lock::is_buildable;
 use crate::model::Sha256;
 use crate::source::{AsOf, Source, parse_moment};
 use crate::store::{Store, fetch_document};
@@ -42,9 +43,9 @@ pub struct ListedFile {
     pub published: Option<i64>,
 }
 
-/// A wheel that the target can use.
+/// A file that the target can use: a wheel, or a source distribution that may be built.
 #[derive(Clone, Debug)]
-pub(super) struct Wheel {
+pub(super) struct Candidate {
     pub(super) filename: String,
     pub(super) url: Url,
     pub(super) sha256: Sha256,
@@ -52,13 +53,25 @@ pub(super) struct Wheel {
     pub(super) metadata: Option<Sha256>,
     pub(super) yanked: bool,
     pub(super) published: Option<i64>,
+    pub(super) kind: FileKind,
+}
+
+/// What has to be done with a file. The better is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FileKind {
+    /// It has to be built.
+    Source,
+    /// It is ready.
+    Wheel,
 }
 
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unusable {
-    /// It would have to be built.
+    /// It would have to be built, and the manifest does not allow that.
     Source,
+    /// It would have to be built, and its kind of archive is none that is.
+    Archive(String),
     /// It is for other interpreters or platforms; its tags.
     Tags(String),
     /// It wants another Python; its specifier.
@@ -80,16 +93,18 @@ pub(super) struct Choice<'a> {
     pub(super) gone: &'a BTreeSet<Sha256>,
     /// As of when files count.
     pub(super) as_of: Option<&'a AsOf>,
+    /// Whether it may be built from source.
+    pub(super) builds: bool,
 }
 
 /// What a project has.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// The best usable wheel of each version.
-    pub(super) wheels: BTreeMap<Version, Wheel>,
+    /// The best usable file of each version.
+    pub(super) files: BTreeMap<Version, Candidate>,
     /// What else there is.
     pub(super) unusable: BTreeMap<Version, BTreeSet<Unusable>>,
-    /// The versions of `wheels`, for widening ranges.
+    /// The versions of `files`, for widening ranges.
     pub(super) versions: Vec<Version>,
     /// Whether the index knows the project at all.
     pub(super) known: bool,
@@ -128,14 +143,16 @@ impl Page {
                 continue;
             }
             let as_of = choice.as_of.filter(|_| !is_preferred(file.sha256));
-            let (version, rank) = match judge_file(name, &file, target, &mut specifiers).standing(&file, as_of) {
-                Judgement::Ignored => continue,
-                Judgement::Unusable(version, why) => {
-                    page.unusable.entry(version).or_default().insert(why);
-                    continue;
-                }
-                Judgement::Usable(version, rank) => (version, rank),
-            };
+            let (version, rank) =
+                match judge_file(name, &file, target, &mut specifiers, choice.builds).standing(&file, as_of) {
+                    Judgement::Ignored => continue,
+                    Judgement::Unusable(version, why) => {
+                        page.unusable.entry(version).or_default().insert(why);
+                        continue;
+                    }
+                    Judgement::Usable(version, rank) => (version, rank),
+                };
+            let kind = rank.0;
             let Some(sha256) = file.sha256 else { continue };
             let wish = choice.wished.iter().find(|wish| wish.version == version);
             let is_vouched = wish.is_some_and(|wish| wish.hashes.contains(&sha256));
@@ -149,9 +166,9 @@ impl Page {
             }
             ranks.insert(version.clone(), rank);
             let ListedFile { filename, url, size, metadata, yanked, published, .. } = file;
-            page.wheels.insert(version, Wheel { filename, url, sha256, size, metadata, yanked, published });
+            page.files.insert(version, Candidate { filename, url, sha256, size, metadata, yanked, published, kind });
         }
-        page.versions = page.wheels.keys().cloned().collect();
+        page.versions = page.files.keys().cloned().collect();
         page
     }
 
@@ -162,9 +179,9 @@ impl Page {
             return Some(preferred);
         }
         let exact = is_exact(allowed);
-        let fits = |(version, wheel): &(&Version, &Wheel)| allowed.contains(version) && (exact || !wheel.yanked);
-        let stable = self.wheels.iter().rev().filter(fits).find(|(version, _)| !version.any_prerelease());
-        stable.or_else(|| self.wheels.iter().rev().find(fits)).map(|(version, _)| version)
+        let fits = |(version, file): &(&Version, &Candidate)| allowed.contains(version) && (exact || !file.yanked);
+        let stable = self.files.iter().rev().filter(fits).find(|(version, _)| !version.any_prerelease());
+        stable.or_else(|| self.files.iter().rev().find(fits)).map(|(version, _)| version)
     }
 }
 
@@ -173,8 +190,8 @@ pub(super) fn is_exact(range: &pubgrub::Ranges<Version>) -> bool {
     uv_pep440::strip_local_version_sentinels(range).as_singleton().is_some()
 }
 
-/// The better file is the one that is not yanked, whose tags suit best, with the highest build number; names break ties.
-type Rank = (bool, TagPriority, Option<BuildTag>, std::cmp::Reverse<String>);
+/// The better file is a wheel, is not yanked, has the tags that suit best and the highest build number; names break ties.
+type Rank = (FileKind, bool, Option<TagPriority>, Option<BuildTag>, std::cmp::Reverse<String>);
 
 enum Judgement {
     Usable(Version, Rank),
@@ -199,28 +216,48 @@ fn judge_file(
     file: &ListedFile,
     target: &Target,
     specifiers: &mut BTreeMap<String, Option<VersionSpecifiers>>,
+    builds: bool,
 ) -> Judgement {
     let wheel = match DistFilename::try_from_filename(&file.filename, name) {
         Some(DistFilename::WheelFilename(wheel)) if wheel.name == *name => wheel,
-        Some(DistFilename::SourceDistFilename(source)) => {
+        Some(DistFilename::SourceDistFilename(source)) if !builds => {
             return Judgement::Unusable(source.version, Unusable::Source);
+        }
+        Some(DistFilename::SourceDistFilename(source)) if !is_buildable(&file.filename) => {
+            return Judgement::Unusable(source.version, Unusable::Archive(source.extension.to_string()));
+        }
+        Some(DistFilename::SourceDistFilename(source)) => {
+            let rank = (FileKind::Source, !file.yanked, None, None, std::cmp::Reverse(file.filename.clone()));
+            return usable(source.version, rank, file, target, specifiers);
         }
         _ => return Judgement::Ignored,
     };
     let Some(priority) = target.priority(&wheel) else {
         return Judgement::Unusable(wheel.version.clone(), Unusable::Tags(tags_of(&file.filename).to_owned()));
     };
+    let name = std::cmp::Reverse(file.filename.clone());
+    let rank = (FileKind::Wheel, !file.yanked, Some(priority), build_tag(&wheel), name);
+    usable(wheel.version, rank, file, target, specifiers)
+}
+
+/// The judgement of a file whose kind and tags suit: the target's Python must too, and the index must vouch for its bytes.
+fn usable(
+    version: Version,
+    rank: Rank,
+    file: &ListedFile,
+    target: &Target,
+    specifiers: &mut BTreeMap<String, Option<VersionSpecifiers>>,
+) -> Judgement {
     if let Some(text) = &file.requires_python {
         let known = specifiers.entry(text.clone()).or_insert_with(|| parse_specifiers(text));
         if !known.as_ref().is_some_and(|specifiers| specifiers.contains(&target.python)) {
-            return Judgement::Unusable(wheel.version, Unusable::Python(text.clone()));
+            return Judgement::Unusable(version, Unusable::Python(text.clone()));
         }
     }
-    if file.sha256.is_none() {
-        return Judgement::Unusable(wheel.version, Unusable::NoHash);
+    match file.sha256 {
+        None => Judgement::Unusable(version, Unusable::NoHash),
+        Some(_) => Judgement::Usable(version, rank),
     }
-    let rank = (!file.yanked, priority, build_tag(&wheel), std::cmp::Reverse(file.filename.clone()));
-    Judgement::Usable(wheel.version, rank)
 }
 
 fn build_tag(wheel: &WheelFilename) -> Option<BuildTag> {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::PipError;
 use super::catalogue::Catalogue;
-use super::metadata::{self, Metadata};
-use super::page::tags_of;
+use super::metadata::Metadata;
+use super::page::{FileKind, tags_of};
 use super::requirement::{Asked, Node};
 use super::solve::Solution;
-use crate::lock::{MANIFEST, PipPin, wheel_path};
-use crate::model::{self, Artifact, PackageVersion, Platform};
+use super::{PipError, UnbuiltSource};
+use crate::lock::{MANIFEST, PipPin};
+use crate::model::{self, PackageVersion, Platform};
 
 type RequiredBy = BTreeMap<PackageName, BTreeSet<String>>;
 
@@ -25,11 +25,24 @@ pub(super) async fn pins(
 ) -> Result<Vec<PipPin>, PipError> {
     check_extras(asked, solution, catalogue).await?;
     let required_by = required_by(asked, solution, catalogue).await?;
-    let pins = required_by.into_iter().map(|(name, required_by)| async move {
+    let pinned = required_by.into_iter().map(|(name, required_by)| async move {
         let version = version_of(solution, &name)?;
         pin(&name, version, required_by, catalogue, platform).await
     });
-    futures::future::try_join_all(pins).await
+    let (mut pins, mut sources) = (Vec::new(), Vec::new());
+    for pinned in futures::future::try_join_all(pinned).await? {
+        match pinned {
+            Pinned::Wheel(pin) => pins.push(pin),
+            Pinned::Unbuilt(source) => sources.push(source),
+        }
+    }
+    if sources.is_empty() { Ok(pins) } else { Err(PipError::Unbuilt { sources }) }
+}
+
+/// A pin, or what has to be built before there is one.
+enum Pinned {
+    Wheel(PipPin),
+    Unbuilt(UnbuiltSource),
 }
 
 fn version_of<'a>(solution: &'a Solution, name: &PackageName) -> Result<&'a Version, PipError> {
@@ -89,29 +102,22 @@ async fn pin(
     required_by: BTreeSet<String>,
     catalogue: &Catalogue,
     platform: Platform,
-) -> Result<PipPin, PipError> {
+) -> Result<Pinned, PipError> {
     let page = catalogue.page(name).await?;
     let missing = || PipError::Bug { what: format!("`{name} {version}` is not on its page") };
-    let wheel = page.wheels.get(version).ok_or_else(missing)?;
-    let source = catalogue.source_of(name);
-    let size = match wheel.size {
-        Some(size) => size,
-        None => metadata::size_of(&wheel.url, &wheel.filename, source, catalogue.http()).await?,
-    };
-    let package = model::PackageName::parse(name.as_ref())?;
-    Ok(PipPin {
+    let file = page.files.get(version).ok_or_else(missing)?;
+    let built = catalogue.built(&file.sha256).filter(|_| file.kind == FileKind::Source);
+    if file.kind == FileKind::Source && built.is_none() {
+        return Ok(Pinned::Unbuilt(catalogue.unbuilt(name, version, file).await?));
+    }
+    Ok(Pinned::Wheel(PipPin {
+        name: model::PackageName::parse(name.as_ref())?,
         version: PackageVersion::parse(&version.to_string())?,
         platform,
-        tags: tags_of(&wheel.filename).to_owned(),
-        published: wheel.published,
-        artifact: Artifact {
-            source: source.name.clone(),
-            path: wheel_path(&package, &wheel.filename)?,
-            size,
-            sha256: wheel.sha256,
-            sha512: None,
-        },
+        tags: tags_of(built.map_or(&file.filename, |built| &built.file)).to_owned(),
+        published: file.published,
+        artifact: catalogue.artifact(name, file).await?,
+        built: built.cloned(),
         required_by: required_by.into_iter().collect(),
-        name: package,
-    })
+    }))
 }

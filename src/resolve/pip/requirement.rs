@@ -252,6 +252,7 @@ mod tests {
         let section = PipSection::default();
         let request = PipRequest {
             wished: &[],
+            built: &BTreeMap::new(),
             platform: Platform::LINUX_AMD64,
             section: &section,
             python_version: "3.13.5",
