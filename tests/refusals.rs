@@ -459,6 +459,17 @@ fn what_is_asked_wrongly_ends_with_two() {
     assert_eq!((answer.code, answer.stderr.as_str()), (3, expected));
 }
 
+#[test]
+fn npm_packages_that_differ_in_case_alone_are_refused() {
+    let mut registries = Registries::serve();
+    registries.npm("Shout", "2.0.0", json!({}));
+    let project = Project::greeter(&registries);
+    project.edit("oclock.toml", "shout = \"^2.0\"", "Shout = \"2\"\nshout = \"2\"");
+    let answer = project.run(&["--quiet", "update"]);
+    let expected = "error: `Shout` and `shout` differ in case alone, and npm keeps one of them\n hint: ask for one of them in a directory of its own, or under another name: `mine = \"npm:shout@…\"`\n";
+    assert_eq!((answer.code, answer.stderr.as_str()), (2, expected));
+}
+
 /// What npm takes from elsewhere than a registry (npm-package-arg).
 const ELSEWHERE: [&str; 12] = [
     "git+https://h.invalid/u/inner.git#v1",

@@ -97,6 +97,14 @@ pub enum NpmError {
         /// Names of optional dependencies that were seen.
         known: Vec<String>,
     },
+    /// Two packages asked for whose names npm does not tell apart.
+    #[error("`{one}` and `{other}` differ in case alone, and npm keeps one of them")]
+    SameFolder {
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// A name in `omit` that something needs.
     #[error("`{name}` is in `omit`, but it is not optional")]
     NeededOmit {
@@ -236,6 +244,7 @@ impl Explain for NpmError {
         match self {
             Self::NodeVersion { .. }
             | Self::UnknownOmit { .. }
+            | Self::SameFolder { .. }
             | Self::NeededOmit { .. }
             | Self::OverrideConflict { .. }
             | Self::OverrideReference { .. } => Kind::Asked,
@@ -315,6 +324,11 @@ impl Explain for NpmError {
                 Some(near) => vec![format!("did you mean `{near}`?")],
                 None => vec![format!("remove `{name}` from `[npm] omit`")],
             },
+            Self::SameFolder { other, .. } => {
+                vec![format!(
+                    "ask for one of them in a directory of its own, or under another name: `mine = \"npm:{other}@…\"`"
+                )]
+            }
             Self::NeededOmit { name, .. } => vec![format!("remove `{name}` from `[npm] omit`")],
             Self::PeerConflict { .. } => vec!["ask for other versions in `[npm]`, so that all peers can be met".into()],
             Self::OverrideConflict { name, .. } => {

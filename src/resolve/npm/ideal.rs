@@ -42,7 +42,10 @@ pub(super) struct Request<'a> {
 
 /// Plans the tree of a project, or of all global packages.
 pub(super) async fn plan(request: Request<'_>, registry: &Registry) -> Result<Tree, NpmError> {
-    for wish in &request.wishes {
+    for (index, wish) in request.wishes.iter().enumerate() {
+        if let Some(same) = request.wishes[..index].iter().find(|other| other.key == wish.key) {
+            return Err(NpmError::SameFolder { one: same.name.to_string(), other: wish.name.to_string() });
+        }
         registry.foresee(&wish.name, &wish.spec);
     }
     let mut tree = Tree::new(request.strategy, request.wishes, request.omit.clone(), Overrides::new(request.overrides));

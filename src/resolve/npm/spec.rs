@@ -51,7 +51,7 @@ impl Spec {
         let kind = match text {
             "" | "*" => SpecKind::Any,
             _ if is_elsewhere(text) => SpecKind::Elsewhere,
-            _ => match (Version::parse_from_npm(text), VersionReq::parse_from_npm(text)) {
+            _ => match (Version::parse_from_npm(text), VersionReq::parse_from_npm(&closed(text))) {
                 (Ok(version), _) => SpecKind::Version(version),
                 (_, Ok(range)) if range.range().is_some() => SpecKind::Range(range),
                 _ => SpecKind::Tag,
@@ -85,6 +85,25 @@ impl fmt::Display for Spec {
             None => formatter.write_str(&self.text),
         }
     }
+}
+
+/// A range in which `<8` and `<8.1` say what npm means by them: not the pre-releases of 8.0.0 and 8.1.0 either.
+fn closed(text: &str) -> String {
+    let mut closed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        closed.push_str(&rest[..=at]);
+        rest = &rest[at + 1..];
+        let version = rest.trim_start();
+        let end = version.find(|c: char| c.is_whitespace() || c == '|').unwrap_or(version.len());
+        let parts: Vec<&str> = version[..end].trim_start_matches(['v', '=']).split('.').collect();
+        let is_partial = parts.len() < 3 && parts.iter().all(|part| part.parse::<u64>().is_ok());
+        if is_partial && !version.starts_with('=') {
+            closed.push_str(&format!("{}.{}.0-0", parts[0], parts.get(1).unwrap_or(&"0")));
+            rest = &version[end..];
+        }
+    }
+    closed + rest
 }
 
 /// Paths, URLs and hosted repositories, by their form alone.
@@ -150,5 +169,17 @@ mod tests {
         assert!(!Spec::parse(">=1").is_satisfied_by(Some(&beta)));
         assert!(Spec::parse("^2.0.0-beta.0").is_satisfied_by(Some(&beta)));
         assert!(Spec::parse("*").is_satisfied_by(Some(&beta)));
+        for (range, is_in) in [
+            (">=2.0.0-alpha.0 <2", false),
+            (">=2.0.0-alpha.0 < 2.0", false),
+            ("1 || >=2.0.0-alpha.0 <v2||3", false),
+            (">=2.0.0-alpha.0 <2.0.0", true),
+            (">=2.0.0-alpha.0 <2.0.1", true),
+            (">=2.0.0-alpha.0 <=2", true),
+            (">=2.0.0-alpha.0 <3", true),
+        ] {
+            // node -e "console.log(require('semver').satisfies('2.0.0-beta.1', RANGE))"
+            assert_eq!(Spec::parse(range).is_satisfied_by(Some(&beta)), is_in, "{range}");
+        }
     }
 }
