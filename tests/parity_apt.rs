@@ -2,8 +2,10 @@
 //!
 //! A sample runs by itself, with the host's apt on trixie. `OCLOCK_PARITY=all` (`make parity`) asks the apt of each suite all
 //! of tests/parity/apt.txt on an empty root and on the minimal set, for amd64 and in part for arm64, every group turned round,
-//! 100 single packages and 30 groups drawn by a fixed seed, and Recommends; `OCLOCK_PARITY_ONLY='trixie amd64'` asks a part. Each suite has its updates, its security archive
-//! and its backports. Both sides read the same Packages files: those that our own run verified and put into the store.
+//! 100 single packages and 30 groups drawn by a fixed seed (`OCLOCK_PARITY_SEED` draws others), and Recommends;
+//! `OCLOCK_PARITY_ONLY='trixie amd64'` asks a part. Each suite has its updates, its security archive and its backports. The oracle
+//! is the suite's own apt with its settings as they come: in trixie 3.0, where APT::Solver is `internal` and the 3.0 solver is asked
+//! where that fails. Both sides read the same Packages files: those that our own run verified and put into the store.
 
 // Helpers of a test may fail as a test does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -258,7 +260,7 @@ struct Tally {
     same: usize,
     both_refuse: usize,
     refused_by_design: Vec<String>,
-    /// Answered where apt gives up: all choices were tried, not only apt's.
+    /// Answered where apt gives up: before 3.0 it does not go on by clauses.
     further: Vec<String>,
     different: Vec<String>,
 }

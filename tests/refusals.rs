@@ -119,8 +119,7 @@ error: `plugin@1.0.0` cannot be placed: its wishes and those of its neighbours c
  hint: ask for other versions in `[npm]`, so that all peers can be met
 ";
     refused(&npm, &["update"], 3, expected);
-    let note =
-        " note: packages are chosen as apt's first resolver does; nothing is removed or kept back to make room\n";
+    let note = " note: apt-get's rules have no answer to this either; nothing is removed or kept back to make room\n";
     let head = "error: the requested Debian packages cannot be installed together\n";
     let needy = edited(&registries, "oclock.toml", "\"hello\"", "\"needy\"");
     let why = "  needy 1 depends on hello (>= 3)\n  hello 2.10-3 is what there is\n";

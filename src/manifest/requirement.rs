@@ -34,7 +34,8 @@ pub enum AptChoice {
 }
 
 impl AptRequirement {
-    /// Reads a requirement as apt-get's command line has it, without its suffixes for removal and architecture.
+    /// Reads a requirement as apt-get's command line has it, without its suffix for removal; of those for an architecture, the
+    /// ones that mean the image's own (`:any`, `:native`, `:all`).
     ///
     /// # Errors
     /// When a part of it is invalid.
@@ -44,7 +45,8 @@ impl AptRequirement {
             (None, Some((name, suite))) => (name, AptChoice::FromSuite(parse_suite(suite)?)),
             (None, None) => (text, AptChoice::Candidate),
         };
-        Ok(Self { name: parse_debian_name(name)?, choice })
+        let plain = [":any", ":native", ":all"].iter().find_map(|own| name.strip_suffix(own));
+        Ok(Self { name: parse_debian_name(plain.unwrap_or(name))?, choice })
     }
 
     fn parse_version(text: &str) -> Result<AptChoice, ValueError> {
@@ -326,7 +328,10 @@ mod tests {
         let git = AptRequirement::parse("git=1:2.47.3-0+deb13u1").unwrap();
         assert!(git.accepts(&version("1:2.47.3-0+deb13u1")) && !git.accepts(&version("1:2.47.3")));
         assert_eq!(AptRequirement::parse("g++/trixie").unwrap().choice, AptChoice::FromSuite("trixie".into()));
-        for bad in ["", "g", "Git", "git=", "git:amd64", "git-", "git = 1", "git/", "git>=1"] {
+        for own in ["python3:any", "python3:native=3.*", "python3:all/trixie"] {
+            assert_eq!(AptRequirement::parse(own).unwrap().name.as_str(), "python3", "{own}");
+        }
+        for bad in ["", "g", "Git", "git=", "git:amd64", "git:any:any", "git-", "git = 1", "git/", "git>=1"] {
             assert!(AptRequirement::parse(bad).is_err(), "{bad}");
         }
     }

@@ -22,7 +22,7 @@ const INDEX_LIMIT: u64 = 1 << 30;
 /// The memo of reduced indexes.
 const MEMO: &str = "apt-index";
 /// Rises when what is kept of a Packages file changes.
-const MEMO_FORMAT: &str = "2";
+const MEMO_FORMAT: &str = "3";
 
 /// A suite that was fetched and verified.
 #[derive(Clone, Debug)]

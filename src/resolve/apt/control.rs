@@ -12,7 +12,7 @@ const FIELDS: usize = 22;
 /// The places of the relations, in the order in which apt reads them when it builds its cache; Provides comes last.
 const RELATIONS: std::ops::RangeInclusive<usize> = 9..=17;
 
-/// The fields that are read. Suggests, Replaces and Enhances are read for the names they mention alone.
+/// The fields that are read. Replaces and Enhances are read for the names they mention alone.
 const NAMES: [&str; FIELDS] = [
     "Package",
     "Version",
@@ -39,7 +39,7 @@ const NAMES: [&str; FIELDS] = [
 ];
 
 /// The relations that only count as mentions.
-const MENTIONS_ONLY: std::ops::RangeInclusive<usize> = 14..=16;
+const MENTIONS_ONLY: std::ops::RangeInclusive<usize> = 15..=16;
 
 /// What a stanza says, as it stands there; a field that is missing is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,8 @@ macro_rules! fields {
 
 fields! {
     package = 0, version = 1, architecture = 2, source = 3, essential = 4, protected = 5, multi_arch = 6, priority = 7,
-    status = 8, pre_depends = 9, depends = 10, conflicts = 11, breaks = 12, recommends = 13, provides = 17,
+    status = 8, pre_depends = 9, depends = 10, conflicts = 11, breaks = 12, recommends = 13, suggests = 14,
+    provides = 17,
     filename = 18, size = 19, sha256 = 20, important = 21,
 }
 
@@ -239,7 +240,10 @@ mod tests {
     #[test]
     fn reducing_keeps_what_is_read_and_can_be_taken_back() {
         let reduced = Reduced::new(&TEXT.replace("Version", "Suggests: d, e\nVersion"), "amd64");
-        assert_eq!(reduced.stanzas(), "Package: a\nVersion: 1\nDepends: b, c (>= 1)\n\nPackage: d\nSize: 7\n\n");
+        assert_eq!(
+            reduced.stanzas(),
+            "Package: a\nVersion: 1\nDepends: b, c (>= 1)\nSuggests: d, e\n\nPackage: d\nSize: 7\n\n"
+        );
         assert_eq!(reduced.mentions().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
         assert_eq!(Reduced::from_text(reduced.as_str().to_owned()), Some(reduced));
         let empty = Reduced::new("", "amd64");

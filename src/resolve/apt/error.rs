@@ -320,7 +320,7 @@ impl Explain for SolveError {
         match self {
             Self::NoSolution { .. } => {
                 vec![
-                    "packages are chosen as apt's first resolver does; nothing is removed or kept back to make room"
+                    "apt-get's rules have no answer to this either; nothing is removed or kept back to make room"
                         .into(),
                 ]
             }

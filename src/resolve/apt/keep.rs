@@ -11,7 +11,7 @@ use super::archive::Archive;
 use super::control::{Reduced, Stanza, stanzas};
 use super::error::{AptError, SolveError};
 use super::pins::{Asked, PinWriter};
-use super::request::{self, SuiteNames};
+use super::request::{self, Selection, SuiteNames};
 use super::universe::{IndexText, Origin, Universe, VersionId};
 use super::{AptRequest, AptSolution, Question, deb, solve};
 use crate::base::http::HttpClient;
@@ -301,7 +301,7 @@ impl Keeping {
             why: "the lock names no archive for its source and suite".into(),
         })?;
         let names = shelves[..today].iter().find(|shelf| is_own(shelf.pin)).map(|shelf| shelf.names.clone());
-        let nameless = || SuiteNames { suite: archive.suite.clone(), names: BTreeSet::new() };
+        let nameless = || SuiteNames { suite: archive.suite.clone(), names: BTreeSet::new(), version: None };
         shelves.push(Shelf { pin: archive, names: names.unwrap_or_else(nameless), priority: 0 });
         Ok(shelves.len() - 1)
     }
@@ -345,14 +345,14 @@ impl Keeping {
         universe: &mut Universe<'_>,
         suites: &[SuiteNames],
         holds: &Holds<'_>,
-        solve: SolverOf,
+        choose: SolverOf,
     ) -> Result<(Vec<VersionId>, Asked), SolveError> {
         if let Some(version) = &self.precise {
             for name in &self.moving {
                 request::take(universe, name.as_str(), version.as_str(), suites)?;
             }
         }
-        let manifest = request::select(universe, &self.question.packages, suites)?;
+        let Selection { versions: manifest, switches } = request::select(universe, &self.question.packages, suites)?;
         let candidate = |name: &str| universe.id(name).and_then(|id| universe.candidate(id));
         let mut essential = Vec::new();
         for pin in self.pins.iter().filter(|pin| pin.required_by.iter().any(|by| by == ESSENTIAL)) {
@@ -366,7 +366,8 @@ impl Keeping {
                 requests.push(id);
             }
         }
-        let chosen = solve(universe, &requests, self.question.recommends)?;
+        solve::switch(universe, &requests, &switches, self.question.recommends);
+        let chosen = choose(universe, &requests, self.question.recommends)?;
         Ok((chosen, Asked { manifest: manifest.into_iter().collect(), essential: essential.into_iter().collect() }))
     }
 

@@ -32,7 +32,7 @@ pub use release::ReleaseError;
 pub use signature::{Keyring, SignatureError};
 
 use archive::{Archive, SuiteRequest};
-use request::SuiteNames;
+use request::{Selection, SuiteNames};
 use universe::{BadStanza, IndexText, Universe, VersionId};
 
 use crate::base::fs;
@@ -200,10 +200,11 @@ impl Question {
         let mut universe = Universe::new(architecture, &texts, self.installed.as_deref()).map_err(bad_record)?;
         let suites: Vec<SuiteNames> =
             archives.iter().map(|archive| SuiteNames::new(&archive.pin.suite, &archive.release)).collect();
-        let asked = request::select(&mut universe, &self.packages, &suites)?;
+        let Selection { versions: asked, switches } = request::select(&mut universe, &self.packages, &suites)?;
         let essential = if self.installed.is_none() { essential_set(&universe) } else { Vec::new() };
         let mut requests = essential.clone();
         requests.extend(asked.iter().filter(|id| !essential.contains(id)));
+        solve::switch(&mut universe, &requests, &switches, self.recommends);
         let chosen = solve::solve(&universe, &requests, self.recommends)?;
         let asked = pins::Asked { manifest: asked.into_iter().collect(), essential: essential.into_iter().collect() };
         let origins: Vec<&ArchivePin> = archives.iter().map(|archive| &archive.pin).collect();

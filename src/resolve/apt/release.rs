@@ -101,6 +101,8 @@ pub(super) struct Listed {
 pub(super) struct Release {
     /// Its Suite and its Codename; one may be missing.
     pub(super) names: BTreeSet<String>,
+    /// Its Version; none in suites that are never done.
+    pub(super) version: Option<String>,
     /// Its Date in seconds since 1970.
     pub(super) date: i64,
     /// Its Valid-Until in seconds since 1970.
@@ -131,6 +133,7 @@ impl Release {
         let all_in_each = get("No-Support-for-Architecture-all").is_some_and(|what| what.contains("Packages"));
         Ok(Self {
             names,
+            version: get("Version").map(sanitize),
             date: parse_date("Date", date)?,
             valid_until: get("Valid-Until").map(|date| parse_date("Valid-Until", date)).transpose()?,
             by_hash: is_yes("Acquire-By-Hash"),

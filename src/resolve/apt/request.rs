@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::SolveError;
 use super::release::Release;
+use super::solve::Switch;
 use super::universe::{Origin, Universe, VersionId};
 use super::version;
 use crate::base::text::nearest;
@@ -29,21 +30,44 @@ pub(super) struct SuiteNames {
     pub(super) suite: String,
     /// Its Suite and Codename.
     pub(super) names: BTreeSet<String>,
+    /// Its Version, such as `13.2`.
+    pub(super) version: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    /// Each version once, in the order asked.
+    pub(super) versions: Vec<VersionId>,
+    /// Those for whose sake the candidates of others change.
+    pub(super) switches: Vec<Switch>,
 }
 
 impl SuiteNames {
     pub(super) fn new(suite: &str, release: &Release) -> Self {
-        Self { suite: suite.to_owned(), names: release.names.clone() }
+        Self { suite: suite.to_owned(), names: release.names.clone(), version: release.version.clone() }
+    }
+
+    /// Whether apt takes what stands after `/` or `=` for this release: by its names, or by its version where that begins with
+    /// a digit; `*` is every release.
+    fn is_release(&self, pattern: &str) -> bool {
+        if !pattern.starts_with(|first: char| first.is_ascii_digit()) {
+            return self.suite == pattern || self.names.iter().any(|name| version::matches(pattern, name));
+        }
+        self.version.as_ref().is_some_and(|own| match pattern.strip_suffix('*') {
+            Some(start) => own.starts_with(start),
+            None => version::matches(pattern, own),
+        })
     }
 }
 
-/// The versions that are asked for, each once, in the order asked; they become the candidates of their packages.
+/// The versions that are asked for; they become the candidates of their packages.
 pub(super) fn select(
     universe: &mut Universe<'_>,
     requests: &[String],
     suites: &[SuiteNames],
-) -> Result<Vec<VersionId>, SolveError> {
-    let mut selected = Vec::new();
+) -> Result<Selection, SolveError> {
+    let (mut selected, mut switches) = (Vec::new(), Vec::new());
     let mut pinned: BTreeMap<String, VersionId> = BTreeMap::new();
     for request in requests {
         let requirement = parse(request, universe.architecture)?;
@@ -55,6 +79,7 @@ pub(super) fn select(
             }
         }
         selected.push(id);
+        switches.extend(switch(universe, id, requirement.wanted, suites));
     }
     for id in pinned.values() {
         universe.set_candidate(*id);
@@ -68,7 +93,18 @@ pub(super) fn select(
             unique.push(id);
         }
     }
-    Ok(unique)
+    Ok(Selection { versions: unique, switches })
+}
+
+/// What a version that is not asked for by its exact number means for others.
+fn switch(universe: &Universe<'_>, version: VersionId, wanted: Wanted<'_>, suites: &[SuiteNames]) -> Option<Switch> {
+    let pattern = match wanted {
+        Wanted::Candidate => return None,
+        Wanted::Version(exact) if exact == universe.version(version).version => return None,
+        Wanted::Version(pattern) | Wanted::Suite(pattern) => pattern,
+    };
+    let archives = suites.iter().enumerate().filter(|(_, suite)| suite.is_release(pattern));
+    Some(Switch { version, archives: archives.map(|(archive, _)| archive).collect() })
 }
 
 /// Makes one version of a package the one that would be taken.

@@ -1,11 +1,17 @@
-//! Which packages are needed, in the way of apt's classic resolver: every request is marked, then the dependencies of each
-//! are followed depth first in the order of its stanza, and the first alternative that can be installed is taken.
+//! Which packages are needed, as apt-get chooses them: its own resolver first (`plan`, `mark`, `repair`, `sweep`), and where that
+//! finds no way the one that it falls back on since 3.0 (`clauses`). What would remove something of the base is refused.
 //!
-//! The behaviour was learnt from apt 3.0 by comparing answers (tests/parity_apt.rs), down to the order of alternatives.
-//! Where that finds no way, all other choices are tried (`search`). What apt's second, scored resolver would repair by removing
-//! is refused, never guessed.
+//! The behaviour is that of apt 3.0, read in its source and compared by answers (tests/parity_apt.rs), down to the order of
+//! alternatives; no line is taken from it. A plain walk (`solve_first`) says why there is no answer, and chooses where pins are
+//! to be kept.
 
-mod search;
+mod clauses;
+mod heap;
+mod mark;
+mod plan;
+mod repair;
+mod sweep;
+mod switch;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,30 +21,65 @@ use super::relation::{self, Relation};
 use super::universe::{NameId, Universe, VersionId};
 use super::version;
 use crate::manifest::Recommends;
+use mark::Reach;
+use plan::{By, Plan, Which};
+pub(super) use switch::Switch;
 
 /// As deep as apt follows dependencies.
 const MAXIMUM_DEPTH: usize = 3000;
+
+/// As many steps as are kept of the alternatives that were tried for one need.
+const MOST_STEPS: usize = 40;
 
 /// Alternatives, one of which must be there.
 type Group<'a> = Vec<Relation<'a>>;
 
 /// Finds everything that `requests` need and the base has not, themselves included, sorted by name.
+///
+/// First as apt's own resolver does it: everything asked for is planned, then its needs one after the other, then what is
+/// broken is mended. Where that finds no way, by clauses, as apt does since 3.0.
 pub(super) fn solve(
     universe: &Universe<'_>,
     requests: &[VersionId],
     recommends: Recommends,
 ) -> Result<Vec<VersionId>, SolveError> {
-    match solve_first(universe, requests, recommends) {
-        Err(error @ SolveError::NoSolution { .. }) => {
-            let mut chosen = Solver::new(universe, recommends).search(requests).ok_or(error)?;
-            chosen.sort_by_key(|id| universe.version(*id).name);
-            Ok(chosen)
+    let guard = Solver::new(universe, recommends);
+    for request in requests {
+        guard.check_request(*request)?;
+    }
+    let mut plan = Plan::with_requests(universe, requests, recommends);
+    let before = plan.states.clone();
+    let asked: Vec<NameId> = requests.iter().map(|request| plan.package_of(*request)).collect();
+    for package in &asked {
+        plan.mark_install(*package, Reach::WithNeeds, By::User, 0);
+    }
+    if !plan.repair(&asked) {
+        let flaw = guard.describe_flaw(&plan);
+        plan.states = before;
+        if !plan.choose_by_clauses() {
+            // The plain walk says best how it comes about; where it finds a way that apt does not, the plan says it.
+            return Err(solve_first(universe, requests, recommends).err().unwrap_or(flaw));
         }
-        other => other,
+    }
+    plan.sweep();
+    let mut chosen = guard.check_plan(&plan, requests)?;
+    chosen.sort_by_key(|id| universe.version(*id).name);
+    Ok(chosen)
+}
+
+/// Lets candidates follow those requests that name a release.
+pub(super) fn switch(universe: &mut Universe<'_>, requests: &[VersionId], switches: &[Switch], recommends: Recommends) {
+    if switches.is_empty() {
+        return;
+    }
+    let candidates = Plan::with_requests(universe, requests, recommends).switch_candidates(switches);
+    for candidate in candidates {
+        universe.set_candidate(candidate);
     }
 }
 
-/// The same as apt's first resolver alone would, which refuses much that has an answer.
+/// Follows every request depth first and takes the first alternative that can be installed beside what was chosen before. It finds
+/// most answers, and where it finds none it says why.
 pub(super) fn solve_first(
     universe: &Universe<'_>,
     requests: &[VersionId],
@@ -46,10 +87,7 @@ pub(super) fn solve_first(
 ) -> Result<Vec<VersionId>, SolveError> {
     let mut solver = Solver::new(universe, recommends);
     for request in requests {
-        solver.check_replaces_nothing(*request)?;
-        if let Some(held) = solver.held_against(*request) {
-            return Err(SolveError::Held { package: solver.label(held), wanted: solver.label(*request) });
-        }
+        solver.check_request(*request)?;
         solver.choose(*request);
     }
     for request in requests {
@@ -328,9 +366,13 @@ impl<'u, 'a> Solver<'u, 'a> {
                 Ok(()) => return Ok(()),
                 Err(refused @ Failure::Refused(_)) => return Err(refused),
                 Err(Failure::Unmet(steps)) if tried.is_empty() => tried = steps,
-                // What else was tried is shown, but it is the first choice that is spoken of.
+                // What else was tried is shown once, but it is the first choice that is spoken of.
                 Err(Failure::Unmet(steps)) => {
-                    tried.extend(steps.into_iter().map(|step| Step { names: Vec::new(), ..step }));
+                    for step in steps {
+                        if tried.len() < MOST_STEPS && !tried.iter().any(|other| other.text == step.text) {
+                            tried.push(Step { names: Vec::new(), ..step });
+                        }
+                    }
                 }
             }
         }
@@ -420,6 +462,59 @@ impl<'u, 'a> Solver<'u, 'a> {
         })
     }
 
+    /// Refuses what must not be asked for on this base.
+    fn check_request(&self, request: VersionId) -> Result<(), SolveError> {
+        self.check_replaces_nothing(request)?;
+        match self.held_against(request) {
+            Some(held) => Err(SolveError::Held { package: self.label(held), wanted: self.label(request) }),
+            None => Ok(()),
+        }
+    }
+
+    /// The first thing that does not hold in a plan.
+    fn describe_flaw(&self, plan: &Plan<'_, '_>) -> SolveError {
+        let planned = plan.planned().filter_map(|name| plan.state(name).planned);
+        let flaw = planned.into_iter().find(|id| !plan.is_whole(*id)).and_then(|id| {
+            let dependencies = plan.dependencies(id);
+            let mut critical = dependencies.iter().filter(|one| one.kind.is_critical());
+            let broken = critical.find(|one| !plan.holds(id, one, Which::Planned))?;
+            let mut against =
+                broken.targets.iter().flat_map(|target| plan.hits(id, broken.kind, target, Which::Planned));
+            Some(match against.next() {
+                Some(other) => self.conflict_failure(id, other),
+                None => {
+                    Failure::Unmet(vec![self.describe_need(id, &broken.group), self.describe_missing(&broken.group)])
+                }
+            })
+        });
+        flaw.unwrap_or(Failure::Unmet(Vec::new())).into_error()
+    }
+
+    /// What is new in a plan, unless something of the base had to go or to become older for it.
+    fn check_plan(&self, plan: &Plan<'_, '_>, requests: &[VersionId]) -> Result<Vec<VersionId>, SolveError> {
+        for package in &plan.installed {
+            if let (Some(current), None) = (plan.current(*package), plan.state(*package).planned) {
+                let planned = plan.planned().filter_map(|name| plan.state(name).planned);
+                let against = |id: &VersionId| {
+                    let dependencies = plan.dependencies(*id);
+                    let mut negative = dependencies.iter().filter(|one| one.kind.is_negative());
+                    negative.any(|one| {
+                        one.targets.iter().any(|target| plan.hits(*id, one.kind, target, Which::Now).contains(&current))
+                    })
+                };
+                let because = planned.into_iter().find(against).or(requests.first().copied());
+                let because = because.map(|id| self.label(id)).unwrap_or_default();
+                return Err(SolveError::Removal { package: self.label(current), because });
+            }
+        }
+        let planned = plan.planned().filter_map(|name| plan.state(name).planned);
+        let chosen: Vec<VersionId> = planned.filter(|id| plan.current(plan.package_of(*id)) != Some(*id)).collect();
+        for id in &chosen {
+            self.check_replaces_nothing(*id)?;
+        }
+        Ok(chosen)
+    }
+
     /// Refuses a version that would take the place of a newer one in the base image.
     fn check_replaces_nothing(&self, id: VersionId) -> Result<(), SolveError> {
         let version = self.universe.version(id);
@@ -503,8 +598,10 @@ fn show(group: &[Relation<'_>]) -> String {
     group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
+/// apt's number of a priority; a stanza without one comes before all others.
 fn priority_rank(priority: &str) -> u8 {
     match priority {
+        "" => 0,
         "required" => 1,
         "important" => 2,
         "standard" => 3,
@@ -577,7 +674,8 @@ mod tests {
         assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "q"]);
         let mentioned = ["a: Depends virtual; Suggests q", "p: Provides virtual", "q: Provides virtual"];
         assert_eq!(solve_names(&mentioned, &[], &["a"]).unwrap(), ["a", "p"]);
-        let by_priority = ["a: Depends virtual", "p: Provides virtual; Priority required", "q: Provides virtual"];
+        let by_priority =
+            ["a: Depends virtual", "p: Provides virtual; Priority required", "q: Provides virtual; Priority optional"];
         assert_eq!(solve_names(&by_priority, &[], &["a"]).unwrap(), ["a", "p"]);
     }
 
@@ -618,8 +716,7 @@ mod tests {
         assert_eq!(solve_names(&together, &base, &["a"]).unwrap(), ["a", "b", "c"]);
         let alone = ["a: Depends b (>= 2)", "b 2"];
         let error = solve_names(&alone, &base, &["a"]).unwrap_err();
-        let SolveError::NoSolution { steps, .. } = error else { panic!() };
-        assert_eq!(steps[1], "c 1 depends on b (= 1)");
+        assert_eq!(error, SolveError::Removal { package: "c 1".into(), because: "a 1".into() });
         let breaks = ["a: Breaks b (<< 2)", "b 2"];
         assert_eq!(solve_names(&breaks, &["b 1"], &["a"]).unwrap(), ["a", "b"]);
         let broken = ["a: Breaks b", "b 2"];
@@ -645,20 +742,49 @@ mod tests {
             Err(SolveError::NoSolution { steps, ask, .. }) => (steps, ask),
             other => panic!("{other:?}"),
         };
-        let expected = [
-            "a 1 depends on b | c",
-            "b 1 depends on missing",
-            "nothing is or provides missing",
-            "c 1 depends on b",
-            "b 1 depends on missing",
-            "nothing is or provides missing",
-        ];
+        let expected =
+            ["a 1 depends on b | c", "b 1 depends on missing", "nothing is or provides missing", "c 1 depends on b"];
         assert_eq!(steps(&archive).0, expected);
         let older = ["a: Depends b (= 1)", "b 2", "b 1"];
         assert_eq!(
             steps(&older),
             (vec!["a 1 depends on b (= 1)".into(), "b 2 is what there is".into()], vec!["b=1".into()])
         );
+    }
+
+    #[test]
+    fn what_was_tried_is_not_told_without_end() {
+        let alternatives: Vec<String> = (0..200).map(|number| format!("p{number}")).collect();
+        let mut archive = vec![format!("a: Depends {}", alternatives.join(" | "))];
+        archive.extend(alternatives.iter().map(|name| format!("{name}: Depends missing-{name}")));
+        let lines: Vec<&str> = archive.iter().map(String::as_str).collect();
+        match solve_names(&lines, &[], &["a"]) {
+            Err(SolveError::NoSolution { steps, .. }) => assert_eq!(steps.len(), MOST_STEPS + 1),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_later_request_excludes_makes_room_for_another_alternative() {
+        let archive = ["a: Depends x | y", "x", "y: Depends z", "z", "b: Conflicts x"];
+        assert_eq!(solve_names(&archive, &[], &["a", "b"]).unwrap(), ["a", "b", "y", "z"]);
+    }
+
+    #[test]
+    fn what_the_base_has_of_one_source_moves_together() {
+        let archive = ["tool 2: Source s (2)", "lib 2: Source s (2)", "other 2: Source o"];
+        let base = ["lib 1: Source s (1)", "other 1: Source o"];
+        assert_eq!(solve_names(&archive, &base, &["tool"]).unwrap(), ["lib", "tool"]);
+    }
+
+    #[test]
+    fn what_nothing_needs_any_more_is_left_out() {
+        // `junk` is planned for `first`, which then cannot be had; `second` is taken, and nothing asks for `junk`.
+        let archive = ["a: Depends first | second", "first: Depends junk, broken", "junk", "second"];
+        let archive = [&archive[..], &["broken: Depends none"]].concat();
+        assert_eq!(solve_names(&archive, &[], &["a"]).unwrap(), ["a", "second"]);
+        let wanted = [&archive[..2], &["junk", "second: Suggests junk", "broken: Depends none"]].concat();
+        assert_eq!(solve_names(&wanted, &[], &["a"]).unwrap(), ["a", "junk", "second"]);
     }
 
     #[test]

@@ -69,6 +69,10 @@ struct Package {
     versions: Vec<VersionId>,
     installed: Option<VersionId>,
     candidate: Option<VersionId>,
+    /// Whether any of its versions says `Essential`, as apt itself counts.
+    is_essential: bool,
+    /// Whether any of its versions says `Protected` or `Important`.
+    is_important: bool,
 }
 
 /// What a package provides under another name.
@@ -160,6 +164,9 @@ impl<'a> Universe<'a> {
         self.versions.push(Version { package, name, version, origin, stanza: text, is_essential, is_held, priority });
         let entry = &mut self.packages[package.index()];
         entry.versions.push(id);
+        let is_apt = name == "apt";
+        entry.is_essential |= is_apt || stanza.essential() == "yes";
+        entry.is_important |= is_apt || stanza.protected() == "yes" || stanza.important() == "yes";
         if origin == Origin::Installed {
             entry.installed = Some(id);
         }
@@ -201,7 +208,8 @@ impl<'a> Universe<'a> {
         order.then_with(|| version::compare(candidate.version, best.version)).is_gt()
     }
 
-    fn is_later(&self, left: VersionId, right: VersionId) -> bool {
+    /// Whether one version comes after another.
+    pub(super) fn is_later(&self, left: VersionId, right: VersionId) -> bool {
         version::compare(self.version(left).version, self.version(right).version).is_gt()
     }
 
@@ -224,7 +232,10 @@ impl<'a> Universe<'a> {
     }
 
     fn add_provider(&mut self, name: &str, version: VersionId, provided: Option<&'a str>) {
-        if let Some(name) = self.ids.get(name) {
+        let own = self.version(version);
+        // What every package is anyway is not provided.
+        let is_itself = own.name == name && provided.is_none_or(|provided| provided == own.version);
+        if let Some(name) = self.ids.get(name).filter(|_| !is_itself) {
             self.providers[name.index()].push(Provider { version, provided });
         }
     }
@@ -291,6 +302,31 @@ impl<'a> Universe<'a> {
             }
         }
         found
+    }
+
+    /// Every name that is mentioned.
+    pub(super) fn all_names(&self) -> impl Iterator<Item = NameId> + use<> {
+        (0..self.packages.len() as u32).map(NameId)
+    }
+
+    /// Every version.
+    pub(super) fn all_versions(&self) -> impl Iterator<Item = VersionId> + use<> {
+        (0..self.versions.len() as u32).map(VersionId)
+    }
+
+    /// Whether apt does not remove a package by itself because it is essential.
+    pub(super) fn is_essential(&self, package: NameId) -> bool {
+        self.packages[package.index()].is_essential
+    }
+
+    /// Whether apt does not remove a package by itself because it is protected.
+    pub(super) fn is_important(&self, package: NameId) -> bool {
+        self.packages[package.index()].is_important
+    }
+
+    /// apt's pin priority of a version.
+    pub(super) fn priority(&self, version: VersionId) -> u16 {
+        self.version(version).priority
     }
 
     /// The names of all packages that can be had or are there.
