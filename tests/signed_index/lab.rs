@@ -116,6 +116,12 @@ impl Lab {
         output.stdout
     }
 
+    /// One key, in a file of its own.
+    pub fn key(&self, name: &str, path: &Path) -> PathBuf {
+        fs::write(path, self.gpg(SIGNED, &["--export", &self.keys[name]], b"")).unwrap();
+        path.to_owned()
+    }
+
     /// All keys but `unknown`, in one file; `nocross` without the signature by which its subkey agrees.
     pub fn keyring(&self, path: &Path) -> PathBuf {
         self.revoke_subkey("subrevoked");

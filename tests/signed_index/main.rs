@@ -8,10 +8,11 @@ mod cases;
 mod lab;
 #[path = "../support/mod.rs"]
 mod support;
+mod vendor;
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oclock::base::explain::Explain;
@@ -111,33 +112,40 @@ impl Bench {
         let at = self.directory.path().join(format!("apt-{number}"));
         let root = at.join("archive/dists/test");
         fs::create_dir_all(root.join("main/binary-amd64")).unwrap();
-        for part in ["lists/partial", "cache/archives/partial", "etc"] {
-            fs::create_dir_all(at.join(part)).unwrap();
-        }
         fs::write(root.join("InRelease"), &case.in_release).unwrap();
         fs::write(root.join(INDEX), &case.packages).unwrap();
-        fs::write(at.join("status"), "").unwrap();
         let line = format!(
             "deb [arch=amd64 signed-by={}] copy:{} test main\n",
             self.keyring.display(),
             at.join("archive").display()
         );
-        fs::write(at.join("etc/sources.list"), line).unwrap();
-        let settings = format!(
-            "Dir \"{0}\"; Dir::State \"{0}\"; Dir::State::status \"{0}/status\"; Dir::State::lists \"{0}/lists\";\n\
-             Dir::Cache \"{0}/cache\"; Dir::Etc \"{0}/etc\"; Dir::Etc::parts \"none\"; Dir::Etc::main \"none.conf\";\n\
-             Dir::Etc::sourcelist \"sources.list\"; Dir::Etc::sourceparts \"none\"; Dir::Etc::preferencesparts \"none\";\n\
-             Dir::Etc::trusted \"none\"; Dir::Etc::trustedparts \"none\"; APT::Sandbox::User \"root\";\n\
-             Dir::Bin::methods \"/usr/lib/apt/methods\"; Dir::Log \"{0}\"; Acquire::Languages \"none\"; APT::Architecture \"amd64\";\n\
-             APT::Architectures \"amd64\";\n",
-            at.display()
-        );
-        fs::write(at.join("apt.conf"), settings).unwrap();
-        let output = at_that_time("apt-get").env("APT_CONFIG", at.join("apt.conf")).arg("update").output().unwrap();
+        let settings = apt_settings(&at, &line);
+        let output = at_that_time("apt-get").env("APT_CONFIG", settings).arg("update").output().unwrap();
         let lists = fs::read_dir(at.join("lists")).unwrap().flatten();
         let has_index = lists.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"));
         output.status.success() && has_index
     }
+}
+
+/// An apt of its own below `at`, with these sources; the file that says so.
+fn apt_settings(at: &Path, sources: &str) -> PathBuf {
+    for part in ["lists/partial", "cache/archives/partial", "etc"] {
+        fs::create_dir_all(at.join(part)).unwrap();
+    }
+    fs::write(at.join("status"), "").unwrap();
+    fs::write(at.join("etc/sources.list"), sources).unwrap();
+    let settings = format!(
+        "Dir \"{0}\"; Dir::State \"{0}\"; Dir::State::status \"{0}/status\"; Dir::State::lists \"{0}/lists\";\n\
+         Dir::Cache \"{0}/cache\"; Dir::Etc \"{0}/etc\"; Dir::Etc::parts \"none\"; Dir::Etc::main \"none.conf\";\n\
+         Dir::Etc::sourcelist \"sources.list\"; Dir::Etc::sourceparts \"none\"; Dir::Etc::preferencesparts \"none\";\n\
+         Dir::Etc::trusted \"none\"; Dir::Etc::trustedparts \"none\"; APT::Sandbox::User \"root\";\n\
+         Dir::Bin::methods \"/usr/lib/apt/methods\"; Dir::Log \"{0}\"; Acquire::Languages \"none\"; APT::Architecture \"amd64\";\n\
+         APT::Architectures \"amd64\";\n",
+        at.display()
+    );
+    let path = at.join("apt.conf");
+    fs::write(&path, settings).unwrap();
+    path
 }
 
 fn at_that_time(program: &str) -> Command {
