@@ -1,9 +1,8 @@
 //! A base image of a registry, read from the store without running anything: its config, its layers laid over each other,
 //! and what dpkg says is in it. It knows nothing of registries, and nothing of what is put on top.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use serde_json::Value;
 use crate::base::archive::decompress;
 use crate::base::explain::{Explain, Kind};
 use crate::base::fs::FsError;
+use crate::base::path_map::PathMap;
 use crate::base::text::sanitize;
 use crate::base::tree::Tree;
 use crate::lock::{BaseLayer, BaseManifest, upstream_version};
@@ -222,7 +222,7 @@ pub struct BaseImage {
     /// Every path.
     pub tree: Tree,
     /// The paths' own times, in seconds since 1970.
-    pub times: BTreeMap<PathBuf, i64>,
+    pub times: PathMap<i64>,
 }
 
 impl BaseImage {
@@ -231,7 +231,7 @@ impl BaseImage {
     /// # Errors
     /// When a layer is missing, is not what it should be, or is not understood.
     pub fn read(manifest: &BaseManifest, store: &Store) -> Result<Self, BaseImageError> {
-        let (mut tree, mut times) = (Tree::default(), BTreeMap::new());
+        let (mut tree, mut times) = (Tree::default(), PathMap::default());
         for layer in &manifest.layers {
             let archive = Arc::new(unpack(layer, store)?);
             let fail = |source| BaseImageError::Layer { layer: layer.digest, source };
@@ -338,7 +338,7 @@ mod tests {
         let image = BaseImage::read(&manifest, &store).unwrap();
         assert!(image.tree.get(Path::new("var/lib/dpkg/info")).unwrap().is_directory());
         assert!(image.tree.get(Path::new("var/lib/dpkg/info/a.list")).is_none());
-        assert_eq!(image.times[Path::new("etc/os-release")], 9);
+        assert_eq!(image.times.get(Path::new("etc/os-release")), Some(&9));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A root filesystem as a value: every path with its kind and metadata, contents left where they are on the disk.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,6 +9,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::path_map::PathMap;
 use super::tar::{Special, TarMeta};
 use super::untar::{FileRange, TarEntry, TarKind, read_tar};
 
@@ -132,7 +132,7 @@ impl Entry {
 /// A root filesystem. Paths are relative; the root itself is not among them: its mode is 0755 whatever the engine says.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    entries: BTreeMap<PathBuf, Entry>,
+    entries: PathMap<Entry>,
 }
 
 impl Tree {
@@ -191,14 +191,8 @@ impl Tree {
 
     /// Takes out all below a path; returns how many there were.
     pub fn remove_below(&mut self, path: &Path) -> usize {
-        let range = (std::ops::Bound::Excluded(path.to_owned()), std::ops::Bound::Unbounded);
-        let below: Vec<PathBuf> = self
-            .entries
-            .range::<PathBuf, _>(range)
-            .map(|(other, _)| other)
-            .take_while(|other| other.starts_with(path))
-            .cloned()
-            .collect();
+        let after = self.entries.after(path).map(|(other, _)| other);
+        let below: Vec<PathBuf> = after.take_while(|other| other.starts_with(path)).cloned().collect();
         for other in &below {
             self.entries.remove(other);
         }
@@ -207,9 +201,8 @@ impl Tree {
 
     /// The names directly below a path.
     pub fn children<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Path> {
-        let range = (std::ops::Bound::Excluded(path.to_owned()), std::ops::Bound::Unbounded);
         self.entries
-            .range::<PathBuf, _>(range)
+            .after(path)
             .map(|(other, _)| other.as_path())
             .take_while(move |other| other.starts_with(path))
             .filter(move |other| other.parent() == Some(path))
@@ -292,7 +285,7 @@ impl Tree {
     /// When something that is no directory has entries below it: unpackers disagree what that means.
     pub fn ensure_parents(&mut self) -> io::Result<()> {
         let mut missing = Vec::new();
-        for path in self.entries.keys() {
+        for (path, _) in self.entries.iter() {
             for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
                 match self.entries.get(parent) {
                     Some(entry) if entry.is_directory() => break,
@@ -417,6 +410,8 @@ impl Read for Checked<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::base::tar::TarWriter;
 

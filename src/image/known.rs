@@ -1,12 +1,12 @@
 //! Layers that were written before: a layer whose paths, metadata and contents are all known is the one that was made of the
 //! same, and nothing of it is read again.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::tree::Entry;
+use crate::base::path_map::PathMap;
 use crate::model::{Hasher, Sha256};
 use crate::store::{Store, StoreError};
 
@@ -23,8 +23,8 @@ pub(super) struct KnownLayer {
 
 /// All that decides a layer's bytes; nothing when a content is not known by its digest.
 pub(super) fn question(
-    entries: &BTreeMap<&Path, &Entry>,
-    links: &BTreeMap<&Path, &Path>,
+    entries: &PathMap<&Entry, &Path>,
+    links: &PathMap<&Path, &Path>,
     has_root: bool,
     epoch: i64,
 ) -> Option<Sha256> {
@@ -33,13 +33,13 @@ pub(super) fn question(
     hasher.field(LAYER_VERSION);
     hasher.field(if has_root { "root" } else { "" });
     hasher.field(epoch.to_le_bytes());
-    for (path, entry) in entries {
+    for (path, entry) in entries.iter() {
         hasher.field(path.as_os_str().as_encoded_bytes());
         if !entry.describe(|field| hasher.field(field)) {
             return None;
         }
     }
-    for (path, target) in links {
+    for (path, target) in links.iter() {
         hasher.field(path.as_os_str().as_encoded_bytes());
         hasher.field(target.as_os_str().as_encoded_bytes());
     }

@@ -17,6 +17,7 @@ use super::seal::{Encoding, SealedLayer};
 use super::split::{Slot, SplitRequest, Written, split};
 use super::tree::{Content, Entry, Node, Tree};
 use crate::base::fs::FsError;
+use crate::base::path_map::PathMap;
 use crate::base::progress::Phase;
 use crate::base::tar::{TarMeta, TarWriter};
 use crate::model::Sha256;
@@ -59,8 +60,8 @@ pub(super) struct LayersRequest<'a> {
 #[derive(Default)]
 struct Plan<'a> {
     name: String,
-    entries: BTreeMap<&'a Path, &'a Entry>,
-    links: BTreeMap<&'a Path, &'a Path>,
+    entries: PathMap<&'a Entry, &'a Path>,
+    links: PathMap<&'a Path, &'a Path>,
     /// Whether it has an entry for the root itself.
     has_root: bool,
 }
@@ -154,15 +155,18 @@ fn plan_layers<'a>(request: &LayersRequest<'a>) -> Result<Vec<Plan<'a>>, SealErr
 
 /// Which origin a path is of.
 struct Claims {
-    origins: BTreeMap<PathBuf, usize>,
+    origins: PathMap<usize>,
 }
 
 impl Claims {
     fn new(origins: &[Origin]) -> Self {
-        let mut claims = Self { origins: BTreeMap::new() };
+        let mut claims = Self { origins: PathMap::default() };
         for (number, origin) in origins.iter().enumerate() {
             for root in &origin.roots {
-                claims.origins.entry(PathBuf::from(root.trim_matches('/'))).or_insert(number + 1);
+                let root = PathBuf::from(root.trim_matches('/'));
+                if !claims.origins.contains(&root) {
+                    claims.origins.insert(root, number + 1);
+                }
             }
         }
         claims
@@ -233,7 +237,7 @@ fn link_equal_files<'a>(
 
 impl<'a> Plan<'a> {
     fn add_parents(&mut self, tree: &'a Tree) {
-        let paths: Vec<&'a Path> = self.entries.keys().copied().collect();
+        let paths: Vec<&'a Path> = self.entries.iter().map(|(path, _)| *path).collect();
         for parent in paths.into_iter().flat_map(|path| path.ancestors().skip(1)) {
             if let Some(entry) = tree.get(parent) {
                 self.entries.insert(parent, entry);
@@ -243,7 +247,7 @@ impl<'a> Plan<'a> {
 
     fn content_size(&self) -> u64 {
         let sizes = self.entries.iter().map(|(path, entry)| match entry.node {
-            Node::File { size, .. } if !self.links.contains_key(path) => size,
+            Node::File { size, .. } if !self.links.contains(path) => size,
             _ => 0,
         });
         sizes.sum()
@@ -271,7 +275,7 @@ impl<'a> Plan<'a> {
         if self.has_root {
             writer.directory(Path::new("."), &TarMeta::root(0o755)).map_err(fail())?;
         }
-        for (path, entry) in &self.entries {
+        for (path, entry) in self.entries.iter() {
             let target = self.links.get(path).copied();
             let written = write_entry(&mut writer, path, entry, target);
             phase.advance(written.map_err(|source| SealError::Root { path: path.to_path_buf(), source })?);

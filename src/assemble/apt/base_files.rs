@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::path_map::PathMap;
 use crate::base::tar::TarWriter;
 use crate::base::tree::{Content, Entry, Node, Tree};
 
@@ -15,7 +16,7 @@ pub struct BaseFiles<'a> {
     /// Every path.
     pub tree: &'a Tree,
     /// The paths' own times, in seconds since 1970: byte code in the base is valid only beside sources of their time.
-    pub times: &'a BTreeMap<PathBuf, i64>,
+    pub times: &'a PathMap<i64>,
 }
 
 impl BaseFiles<'_> {

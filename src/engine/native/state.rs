@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::base::path_map::PathMap;
 use crate::base::tree::{Entry, Node, Tree};
 use crate::model::{Hasher, Sha256};
 
@@ -11,7 +12,7 @@ use crate::model::{Hasher, Sha256};
 pub(super) struct State {
     pub tree: Tree,
     /// Seconds since 1970, for steps that look; they are no part of what the state is.
-    pub times: BTreeMap<PathBuf, i64>,
+    pub times: PathMap<i64>,
 }
 
 impl State {
