@@ -2,7 +2,7 @@
 //! `signed-by`, and a key of the other one's is refused by both.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oclock::base::explain::{Explain, Kind};
 use oclock::base::http::{HttpClient, HttpOptions};
