@@ -54,11 +54,8 @@ fn every_key_of_a_manifest_is_on_its_page() {
             page.split(&format!("\n## `[{section}]`\n")).nth(1).unwrap_or_else(|| panic!("no part on {section}"));
         let part = part.split("\n## ").next().unwrap();
         for key in *keys {
-            let is_there = if *section == "policy" {
-                policy.contains(&format!("{key}"))
-            } else {
-                part.contains(&format!("| `{key}` |"))
-            };
+            let is_there =
+                if *section == "policy" { policy.contains(*key) } else { part.contains(&format!("| `{key}` |")) };
             assert!(is_there, "{section}: {key}");
         }
     }

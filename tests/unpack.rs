@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use oclock::assemble::apt::{AptAssembleError, AptTree, AptTreeRequest, BaseFiles, write_root};
 use oclock::base::explain::{Explain, Kind};
+use oclock::base::path_map::PathMap;
 use oclock::base::tar::{TarMeta, TarWriter};
 use oclock::base::tree::Tree;
 use oclock::lock::AptPin;
@@ -423,7 +424,7 @@ fn on_a_base_image_its_own_dpkg_unpacks() {
     layer.file(Path::new("usr/bin/old"), &TarMeta::root(0o4755), 3, &mut &b"old"[..]).unwrap();
     layer.hard_link(Path::new("usr/bin/other"), &TarMeta::root(0o4755), Path::new("usr/bin/old")).unwrap();
     layer.symlink(Path::new("bin"), &TarMeta::root(0o777), "usr/bin".as_ref()).unwrap();
-    let (mut tree, mut times) = (Tree::default(), BTreeMap::new());
+    let (mut tree, mut times) = (Tree::default(), PathMap::default());
     let note = |path: &Path, time| {
         times.insert(path.to_owned(), time);
     };
