@@ -20,6 +20,7 @@ use support::based;
 use support::mutations::{CLASSES, Dice, MANIFEST_CLASSES, mutate};
 use support::project::Project;
 use support::registries::Registries;
+use support::sdists::Sdist;
 use support::wheels::WheelBuilder;
 
 /// Opens a project in this process, as the binary would.
@@ -216,11 +217,31 @@ fn copy_blobs(from: &Project, to: &Project) {
 
 #[test]
 fn lockfiles_changed_at_random_are_refused() {
+    let registries = Registries::serve();
+    refuses_random_changes(&greeter(&registries));
+}
+
+/// One of its packages has no wheel: it is built of a source distribution, with a wheel that needs another one.
+#[test]
+fn lockfiles_of_what_is_built_changed_at_random_are_refused() {
+    let mut registries = Registries::serve();
+    registries.shell();
+    registries.python();
+    Sdist { system: vec!["sums"], extra: "import sums", ..Sdist::new("tale", "1.0") }.publish(&mut registries);
+    let project = Project::greeter(&registries);
+    project.edit("oclock.toml", "\"nodejs\", \"python3\"]", "\"nodejs\", \"python3\", \"shell\"]");
+    project.edit("oclock.toml", "packages = [\"sums>=3\"]", "packages = [\"tale\"]\nbuild = [\"tale\"]");
+    for arguments in [&["update"][..], &["--quiet", "fetch"]] {
+        let answer = project.run(arguments);
+        assert_eq!(answer.code, 0, "{answer:?}");
+    }
+    refuses_random_changes(&Bench::new(project));
+}
+
+fn refuses_random_changes(bench: &Bench) {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let (seed, rounds) = (number("OCLOCK_SEED", 20_261_129), number("OCLOCK_MUTATIONS", 300));
     println!("seed {seed}, {rounds} mutations");
-    let registries = Registries::serve();
-    let bench = greeter(&registries);
     let mut dice = Dice::new(seed);
     let (mut form, mut found, mut missed) = (0, BTreeMap::<&str, usize>::new(), Vec::new());
     let (mut done, mut idle, mut online) = (0, 0, 0);

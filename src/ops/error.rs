@@ -476,7 +476,7 @@ impl Explain for OpsError {
         match self {
             Self::Drifted { .. } => vec!["checked offline; newer releases play no part in this answer".to_owned()],
             Self::OtherImage { .. } | Self::CannotMove { .. } => vec!["the lockfile was left as it was".to_owned()],
-            Self::SourceBuild { .. } => vec![
+            Self::SourceBuild { source, .. } if matches!(**source, EngineError::Step { .. }) => vec![
                 "it is built where the image's Debian packages and its locked build requirements are, and nothing else: no network".to_owned(),
             ],
             Self::BuildRequirements { .. } => {
@@ -505,7 +505,10 @@ impl Explain for OpsError {
             Self::SigstoreRoot { .. } => {
                 one("`[policy] sigstore-root` names a `trusted_root.json`, as Sigstore gives it out")
             }
-            Self::SourceBuild { source, .. } => build_hints(&source.evidence()),
+            Self::SourceBuild { source, .. } => match &**source {
+                EngineError::Step { .. } => build_hints(&source.evidence()),
+                other => other.hints(),
+            },
             Self::BadSource { .. } => one("ask for another version of it, in `[pip] packages` or `constraints`"),
             Self::BuildRequirements { .. } => {
                 one("hold them to versions that have wheels, in `[pip] constraints`, or ask for another version of it")

@@ -12,5 +12,6 @@ pub mod oracle;
 pub mod project;
 pub mod registries;
 pub mod registry_server;
+pub mod sdists;
 pub mod site;
 pub mod wheels;

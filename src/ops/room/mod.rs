@@ -134,8 +134,9 @@ impl Room<'_> {
     /// # Errors
     /// As [`build_or_recall`](Self::build_or_recall).
     pub(super) fn build(&self, session: &Session, options: RoomOptions, rounds: usize) -> Result<Outcome, OpsError> {
-        engine::ensure_runs(self.platform, &session.environment)?;
-        let engine = engine::find(options.engine, &session.environment)?;
+        let failed = |source| OpsError::SourceBuild { label: self.source.label(), source: Box::new(source) };
+        engine::ensure_runs(self.platform, &session.environment).map_err(failed)?;
+        let engine = engine::find(options.engine, &session.environment).map_err(failed)?;
         let scratch = session.scratch("room-")?;
         let context = self.context(session, &scratch.path().join("project"), rounds)?;
         let phase = session.progress.spinner(&format!("building {} from source", self.source.label()));
