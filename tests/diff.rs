@@ -6,7 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
-use oclock::lock::{AptPin, BasePin, ImagePin, Lockfile, PipPin, fingerprints, parse_lockfile, render_lockfile};
+use oclock::lock::{
+    AptPin, BasePin, BuiltWheel, ImagePin, Lockfile, PipBuildPin, PipPin, fingerprints, parse_lockfile, render_lockfile,
+};
 use oclock::manifest::parse_manifest;
 use oclock::model::{Architecture, ArtifactPath, PackageName, PackageVersion, Platform, Sha256, SourceName};
 use serde_json::Value;
@@ -145,6 +147,30 @@ fn the_same_version_from_elsewhere_or_with_other_bytes_is_an_error() {
     });
     change.gives("lock-relabelled", "warning", "apt:hello", "name = \"hello\"", |lock| {
         lock.apt[2].source_package = PackageName::parse("goodbye").unwrap();
+    });
+}
+
+#[test]
+fn another_wheel_of_the_same_inputs_is_an_error() {
+    let mut change = Change::new();
+    change.before(|lock| {
+        let pin = pip(lock, "numbers");
+        let size = pin.artifact.size;
+        pin.artifact.path = ArtifactPath::parse("numbers/numbers-1.5.tar.gz").unwrap();
+        pin.built = Some(BuiltWheel { file: "numbers-1.5-py3-none-any.whl".into(), size, sha256: Sha256::of("built") });
+        let builds = PackageName::parse("numbers").unwrap();
+        lock.pip_builds = vec![PipBuildPin { builds, wheel: wheel("backend", "1.0", "build-system") }];
+    });
+    let other = |lock: &mut Lockfile| pip(lock, "numbers").built.as_mut().unwrap().sha256 = Sha256::of("other");
+    change.gives("lock-rebuilt-wheel", "error", "pip:numbers", "wheel = { file", other);
+    let found = change.found(|lock| {
+        other(lock);
+        lock.pip_builds[0].wheel = wheel("backend", "1.1", "build-system");
+    });
+    let found: Vec<_> = found.iter().map(|(rule, level, subject, _)| (&rule[..], &level[..], &subject[..])).collect();
+    assert_eq!(found, [("lock-rebuilt-wheel", "warning", "pip:numbers")]);
+    change.gives("lock-rehashed", "error", "pip:backend", "sha256 = ", |lock| {
+        lock.pip_builds[0].wheel.artifact.sha256 = Sha256::of("other");
     });
 }
 

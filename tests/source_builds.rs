@@ -11,8 +11,9 @@ use std::process::Command;
 use oclock::lock::{Lockfile, parse_lockfile, render_lockfile};
 use oclock::model::Sha256;
 use serde_json::json;
+use support::image_registry::{HandMade, ImageRegistry, Packing, tar};
 use support::project::{Answer, Project};
-use support::registries::Registries;
+use support::registries::{Registries, own_python, shell_data};
 use support::sdists::Sdist;
 use support::wheels::WheelBuilder;
 
@@ -317,6 +318,44 @@ fn what_cannot_be_built_says_why() {
         let project = project(&registries, &format!("packages = [\"{name}\"]\nbuild = true"));
         refused(&project, &["update"], 3, words);
     }
+}
+
+/// The room stands on the base: its Python, its variables, and a user who may write nowhere.
+#[test]
+fn a_source_is_built_on_a_base_image() {
+    let (mut registries, images) = (Registries::serve(), ImageRegistry::start());
+    let extra = "import os; files[\"said.py\"] = \"said = %r\\n\" % (os.environ[\"GREETING\"],)";
+    Sdist { extra, ..Sdist::new("tale", "1.0") }.publish(&mut registries);
+    let (version, python) = own_python();
+    let status =
+        format!("Package: python3\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}-1\n\n");
+    let files = [
+        ("var/lib/dpkg/status", status.as_str()),
+        ("etc/os-release", "ID=debian\nVERSION_CODENAME=trixie\n"),
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\nnode:x:7:7::/srv:/bin/sh\n"),
+        ("etc/group", "root:x:0:\nnode:x:7:\n"),
+        ("srv/", ""),
+    ];
+    let mut base = HandMade::new()
+        .layer(shell_data(), Packing::Plain)
+        .layer(python, Packing::Gzip)
+        .layer(tar(&files), Packing::Plain);
+    base.runtime = json!({ "Env": ["GREETING=two words", "PATH=/usr/bin:/bin"], "User": "node", "WorkingDir": "/srv" });
+    let layout = images.directory.path().join("base");
+    base.write(&layout);
+    images.push(&layout, "base:1", None);
+    let project = Project::with(&registries);
+    let settings = project.home().join(".config/oclock/config.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}\n[sources.registry]\nkind = \"image\"\nurl = \"{}\"\n", images.url()))
+        .unwrap();
+    project.write("oclock.toml", "[image]\nname = \"built\"\nbase = \"base:1\"\nepoch = 2024-03-01T00:00:00Z\n\n[pip]\npackages = [\"tale\"]\nbuild = true\n");
+    project.write("Containerfile.in", TEMPLATE);
+    done(&project, &["update"]);
+    let content = fs::read(blob(&project, &wheel(&project, "tale"))).unwrap();
+    assert!(content.windows(18).any(|bytes| bytes == b"said = 'two words'"), "it is not compressed");
+    done(&project, &["verify"]);
+    done(&project, &["build", "--no-load"]);
 }
 
 /// A real project with a setup.py and nothing else, on the real Debian, by setuptools; the wheel of another engine is the same.

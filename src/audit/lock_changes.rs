@@ -11,8 +11,8 @@ use super::policy::POLICY_AGE;
 use super::unasked::unasked;
 use crate::base::text::count;
 use crate::lock::{
-    AptPin, Asked, Asker, Askers, Direction, LockDiff, LockLines, Lockfile, NpmPin, PinChange, PinDiff, PinKey,
-    PinSide, PinView, PipBuildPin, PipPin,
+    AptPin, Asked, Asker, Askers, BasePin, Direction, LockDiff, LockLines, Lockfile, NpmPin, PinChange, PinDiff,
+    PinKey, PinSide, PinView, PipBuildPin, PipPin,
 };
 use crate::manifest::Manifest;
 use crate::model::{Ecosystem, PackageName, Platform, Sha256};
@@ -146,11 +146,7 @@ impl Checks<'_> {
             PinChange::Rehashed { from, to } => {
                 (&REHASHED, "sha256", format!("{name} has other bytes under the same version"), digests(*from, *to))
             }
-            PinChange::Rebuilt { from, to } => {
-                let digest = |digest: &Option<Sha256>| digest.map_or("none is built".to_owned(), |d| d.prefixed());
-                let message = format!("{name} is built to another wheel than before");
-                (&REBUILT_WHEEL, "wheel", message, pair(&digest(from), &digest(to)))
-            }
+            PinChange::Rebuilt { from, to } => return self.rebuilt(pin, new, *from, *to),
             PinChange::Source { from, to } => {
                 (&NEW_SOURCE, "source", format!("{name} comes from `{to}`, and came from `{from}`"), Vec::new())
             }
@@ -175,6 +171,20 @@ impl Checks<'_> {
         };
         let finding = Finding { evidence, ..self.about(rule, pin, new, field, message) };
         self.found.add(finding, Some(pin.platform));
+    }
+
+    /// A project that is built to another wheel; graver where nothing that it is built of or with is another.
+    fn rebuilt(&mut self, pin: &PinDiff, new: &PinSide, from: Option<Sha256>, to: Option<Sha256>) {
+        let is_same = from.is_some() && to.is_some() && inputs(self.change.old, pin) == inputs(self.change.new, pin);
+        let (level, of) = match is_same {
+            true => (Level::Error, ", of the same source with the same packages"),
+            false => (REBUILT_WHEEL.level, ""),
+        };
+        let digest = |digest: Option<Sha256>| digest.map_or("no built wheel".to_owned(), |digest| digest.prefixed());
+        let message = format!("{} is built to another wheel than before{of}", named(pin, new));
+        let finding = self.about(&REBUILT_WHEEL, pin, new, "wheel", message);
+        let evidence = pair(&digest(from), &digest(to));
+        self.found.add(Finding { level, evidence, ..finding }, Some(pin.platform));
     }
 
     fn came(&mut self, pin: &PinDiff, new: &PinSide) {
@@ -227,6 +237,15 @@ impl Checks<'_> {
         let finding = self.about(&UNASKED, pin, new, "version", message);
         self.found.add(finding, Some(pin.platform));
     }
+}
+
+/// What the wheel of a project depends on in a lock: its source, what builds it, and the packages or image below.
+fn inputs<'a>(lock: &'a Lockfile, pin: &PinDiff) -> (&'a BasePin, Vec<Sha256>) {
+    let own = lock.pip.iter().filter(|own| (own.platform, &own.name) == (pin.platform, &pin.name));
+    let builds = lock.pip_builds.iter().filter(|own| (own.wheel.platform, &own.builds) == (pin.platform, &pin.name));
+    let debian = lock.apt.iter().filter(|own| own.platform == pin.platform).map(|own| own.artifact.sha256);
+    let python = own.map(|own| own.artifact.sha256).chain(builds.map(|own| own.wheel.artifact.sha256));
+    (&lock.base, python.chain(debian).collect())
 }
 
 fn named(pin: &PinDiff, side: &PinSide) -> String {

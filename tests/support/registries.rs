@@ -103,27 +103,7 @@ impl Registries {
 
     /// Publishes an essential package with what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
     pub fn shell(&mut self) {
-        let mut busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
-        // Its shell runs its own dpkg rather than the one on the PATH, unless that is called otherwise.
-        let own = busybox.windows(15).position(|name| name == b"\0dpkg\0dpkg-deb\0");
-        if let Some(own) = own {
-            busybox[own + 4] = b'f';
-        }
-        let mut files = vec![("bin/busybox".to_owned(), busybox.clone()), ("bin/sh".to_owned(), busybox)];
-        let mut script =
-            |path: &str, text: &str| files.push((path.into(), format!("#!/bin/sh\n{text}\n").into_bytes()));
-        for applet in
-            ["usr/bin/env", "bin/cat", "bin/chmod", "bin/cp", "bin/mkdir", "bin/mv", "bin/rm", "bin/sed", "bin/tr"]
-        {
-            let name = applet.rsplit('/').next().unwrap();
-            script(applet, &format!("exec /bin/busybox {name} \"$@\""));
-        }
-        script("usr/bin/setsid", "shift; exec \"$@\"");
-        script("usr/bin/timeout", "shift 2; exec \"$@\"");
-        script("usr/bin/dpkg", "[ \"$1\" != --version ] || echo \"Debian dpkg version 1.22.21 (amd64).\"");
-        script("usr/sbin/stand-in", "exit 0");
-        let fields = "Essential: yes\nPriority: required\n";
-        let data = tar_of(&["./", "./bin/", "./usr/", "./usr/bin/", "./usr/sbin/"], &files);
+        let (fields, data) = ("Essential: yes\nPriority: required\n", shell_data());
         self.publish(packed("shell", "1.0", fields, &data), "shell", "1.0", fields);
     }
 
@@ -375,8 +355,31 @@ fn tar_of(directories: &[&str], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// A tar of what a step needs to run: busybox, and stand-ins for dpkg and what it is called with.
+pub fn shell_data() -> Vec<u8> {
+    let mut busybox = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
+    // Its shell runs its own dpkg rather than the one on the PATH, unless that is called otherwise.
+    let own = busybox.windows(15).position(|name| name == b"\0dpkg\0dpkg-deb\0");
+    if let Some(own) = own {
+        busybox[own + 4] = b'f';
+    }
+    let mut files = vec![("bin/busybox".to_owned(), busybox.clone()), ("bin/sh".to_owned(), busybox)];
+    let mut script = |path: &str, text: &str| files.push((path.into(), format!("#!/bin/sh\n{text}\n").into_bytes()));
+    for applet in
+        ["usr/bin/env", "bin/cat", "bin/chmod", "bin/cp", "bin/mkdir", "bin/mv", "bin/rm", "bin/sed", "bin/tr"]
+    {
+        let name = applet.rsplit('/').next().unwrap();
+        script(applet, &format!("exec /bin/busybox {name} \"$@\""));
+    }
+    script("usr/bin/setsid", "shift; exec \"$@\"");
+    script("usr/bin/timeout", "shift 2; exec \"$@\"");
+    script("usr/bin/dpkg", "[ \"$1\" != --version ] || echo \"Debian dpkg version 1.22.21 (amd64).\"");
+    script("usr/sbin/stand-in", "exit 0");
+    tar_of(&["./", "./bin/", "./usr/", "./usr/bin/", "./usr/sbin/"], &files)
+}
+
 /// The version of `/usr/bin/python3`, and a tar of it with its libraries and the standard library.
-fn own_python() -> (String, Vec<u8>) {
+pub fn own_python() -> (String, Vec<u8>) {
     const PROGRAM: &str = "/usr/bin/python3";
     let ask = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().expect("apt-get install python3");
