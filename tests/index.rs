@@ -114,7 +114,7 @@ fn zstd_is_asked_for_in_the_manifest_and_named_in_the_lock() {
     assert!(pins(&lock).is_some() && pins(&lock) == pins(&changed));
 
     let template = project.read("Containerfile.in");
-    project.write("Containerfile.in", &format!("{template}\nHEALTHCHECK CMD [\"/bin/true\"]\n"));
+    project.write("Containerfile.in", format!("{template}\nHEALTHCHECK CMD [\"/bin/true\"]\n"));
     let answer = project.run(&["build", "--no-load"]);
     assert_eq!(answer.code, 2, "{answer:?}");
     assert!(answer.stderr.contains("HEALTHCHECK") && answer.stderr.contains("compression"), "{answer:?}");
