@@ -187,6 +187,8 @@ fn what_builds_a_project_is_locked_for_it_and_moves_by_name() {
     assert!(project.read("lockfile.toml").contains("numbers-1.5"), "the others stay");
     assert_ne!(wheel(&project, "tale"), first);
     done(&project, &["verify"]);
+    done(&project, &["update", "pip:tool", "--precise", "1.1"]);
+    assert_eq!(project.read("lockfile.toml"), before);
     done(&project, &["update"]);
     assert!(project.read("lockfile.toml").contains("numbers-1.6"));
 }

@@ -135,7 +135,7 @@ impl Builder<'_> {
         let is_own = |pin: &&PipBuildPin| pin.builds == source.name && pin.wheel.platform == target.platform;
         let own: Vec<&PipPin> =
             self.held.map_or(&[][..], |held| held.builds).iter().filter(is_own).map(|pin| &pin.wheel).collect();
-        let keep = self.held.map(|held| Keep { pins: &own, precise: None, ..held.pip });
+        let keep = self.held.map(|held| Keep { pins: &own, ..held.pip });
         let pins = update::resolve_pip(self.session, target, keep, &[], &Built::new()).await;
         let mut pins = pins.map_err(|error| match error {
             OpsError::Pip(error) => OpsError::BuildRequirements { label: source.label(), source: Box::new(error) },
