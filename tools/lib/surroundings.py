@@ -123,17 +123,25 @@ def as_user(name: str, command: list[str]) -> list[str]:
 
 
 class Disordered:
-    """A directory seen through disorderfs, whose entries come in another order each time."""
+    """A directory seen through disorderfs, whose entries come in another order each time.
 
-    def __init__(self, directory: Path):
+    `apart` is a directory in it that is seen as it is: FUSE does not let an ordinary user's room have files of other owners.
+    """
+
+    def __init__(self, directory: Path, apart: str | None = None):
         self.directory, self.behind = directory, directory.with_name(directory.name + ".behind")
+        self.apart = apart
 
     def __enter__(self) -> None:
         shutil.move(self.directory, self.behind)
         self.directory.mkdir()
         run("disorderfs", "--quiet", "--multi-user=yes", "--shuffle-dirents=yes", "--reverse-dirents=no", self.behind, self.directory)
+        if self.apart:
+            run("mount", "--bind", self.behind / self.apart, self.directory / self.apart)
 
     def __exit__(self, *_: object) -> None:
+        if self.apart:
+            run("umount", self.directory / self.apart)
         run("fusermount", "-u", self.directory)
         self.directory.rmdir()
         shutil.move(self.behind, self.directory)

@@ -172,7 +172,7 @@ pub(super) fn put_hard_link(
 
 fn set_unopened(parent: BorrowedFd<'_>, name: &OsStr, meta: &Meta) -> io::Result<()> {
     let (uid, gid) = meta.owner.ids();
-    chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(unowned)?;
     let times = meta.times();
     Ok(times.map_or(Ok(()), |times| utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW))?)
 }
@@ -180,6 +180,17 @@ fn set_unopened(parent: BorrowedFd<'_>, name: &OsStr, meta: &Meta) -> io::Result
 /// The mode comes last: a change of owner takes setuid bits away.
 fn set_owner_and_mode(file: BorrowedFd<'_>, owner: Owner, mode: u32) -> io::Result<()> {
     let (uid, gid) = owner.ids();
-    fchown(file, uid, gid)?;
+    fchown(file, uid, gid).map_err(unowned)?;
     Ok(fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// Network and FUSE file systems do not know the IDs that a user has in a room.
+fn unowned(error: Errno) -> io::Error {
+    match error {
+        Errno::PERM => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "its file system does not let an owner be set; the project's `.oclock` must be on a local one",
+        ),
+        other => other.into(),
+    }
 }
