@@ -11,15 +11,14 @@ use super::room::RoomOptions;
 use super::secrets::{refuse_in_image, refuse_in_project};
 use super::session::{Session, platform_of};
 use super::source_builds::{built_wheels, ensure_built};
+use super::staged::Staged;
 use super::store_gc::collect_after_build;
 use crate::assemble::files::read_project;
-use crate::assemble::{AssembleError, BaseConfig, BaseImage, ByteCode, Context, ContextRequest, Hashed, assemble};
+use crate::assemble::{AssembleError, BaseConfig, BaseImage, Context, ContextRequest, assemble};
 use crate::audit::secrets::Secrets;
 use crate::base::fs::write_atomically;
 use crate::base::progress::Progress;
-use crate::engine::{
-    self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError, Known, Results, Split, StepOutcome,
-};
+use crate::engine::{self, BuildRequest, BuiltRoot, Engine, EngineChoice, EngineError, Results, StepOutcome};
 use crate::image::{
     self, EncodedManifest, Encoding, ImageConfig, Origin, SealBase, SealRequest, SealedImage, SealedLayer,
 };
@@ -279,12 +278,6 @@ struct Builder<'a> {
     keeper: Option<Box<dyn Engine>>,
 }
 
-/// Byte code is made for each directory in the environment's packages by itself.
-pub(super) fn split_of(byte_code: &ByteCode) -> Split {
-    let ByteCode { line, directory, sees } = byte_code.clone();
-    Split { line, directory, suffix: ".py".into(), sees }
-}
-
 fn results_of(reuse: Reuse) -> Results {
     match reuse {
         Reuse::Allowed => Results::Used,
@@ -355,24 +348,8 @@ impl Builder<'_> {
         engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
-        let staged = scratch.path().join("context");
-        let store = &self.session.store;
-        let hashed = if engine.verifies_context() { Hashed::ByReader } else { Hashed::First };
-        self.context.stage(&staged, store, hashed)?;
-        let digests = self.context.digests();
-        let splits: Vec<Split> = self.context.byte_code.iter().map(split_of).collect();
-        let request = BuildRequest {
-            context: &staged,
-            scratch: scratch.path(),
-            limit: self.options.limit,
-            memory: self.options.memory,
-            known: Known {
-                digests: Some(&digests),
-                store: Some(store),
-                results: results_of(self.options.reuse),
-                splits: &splits,
-            },
-        };
+        let staged = Staged::new(self.context, &*engine, scratch.path(), &self.session.store)?;
+        let request = staged.request(self.options.limit, self.options.memory, results_of(self.options.reuse));
         // Each time there is one damaged result less.
         let image = loop {
             if let Ran::Image(image) = self.run_once(&*engine, &request)? {

@@ -29,6 +29,7 @@ mod secrets;
 mod selective;
 mod session;
 mod source_builds;
+mod staged;
 mod store;
 mod store_gc;
 mod update;

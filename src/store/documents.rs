@@ -27,11 +27,12 @@ struct Validators {
     modified: Option<String>,
 }
 
-/// Fetches a document, and its bytes only where they have changed since the last time.
+/// Fetches a document, and its bytes only where they have changed since the last time; all of them where there is no store.
 ///
 /// # Errors
 /// As [`HttpClient::fetch`].
-pub async fn fetch_document(request: Request, http: &HttpClient, store: &Store) -> Result<Answer, HttpError> {
+pub async fn fetch_document(request: Request, http: &HttpClient, store: Option<&Store>) -> Result<Answer, HttpError> {
+    let Some(store) = store else { return http.fetch(request).await };
     let question = question(&request);
     if let Some((validators, packed)) = recall(store, &question) {
         let conditional = request.clone().unless_named(validators.etag.as_deref(), validators.modified.as_deref());

@@ -418,14 +418,19 @@ fn add_modules(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn npm_tarball(manifest: &Value) -> Vec<u8> {
+    let file = |name: &str, content: String| (name.to_owned(), content);
+    tar_gz("package", &[file("package.json", manifest.to_string()), file("index.js", "module.exports = 1\n".into())])
+}
+
+/// A compressed tar of files below one directory.
+pub fn tar_gz(directory: &str, files: &[(String, String)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-    let text = manifest.to_string();
-    for (name, content) in [("package.json", text.as_str()), ("index.js", "module.exports = 1\n")] {
+    for (name, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        tar.append_data(&mut header, format!("package/{name}"), content.as_bytes()).unwrap();
+        tar.append_data(&mut header, format!("{directory}/{name}"), content.as_bytes()).unwrap();
     }
     tar.into_inner().unwrap().finish().unwrap()
 }

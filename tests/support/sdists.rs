@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::registries::Registries;
+use super::registries::{Registries, tar_gz};
 
 /// A backend that comes with the source and needs nothing: it packs `NAME.py`, and what the test has it do besides.
 const BACKEND: &str = r#"import base64, hashlib, os, zipfile
@@ -76,15 +76,7 @@ impl Sdist {
             ("in/backend.py".to_owned(), backend),
             (format!("{name}.py"), format!("version = \"{version}\"\n")),
         ];
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-        for (path, text) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            tar.append_data(&mut header, format!("{name}-{version}/{path}"), text.as_bytes()).unwrap();
-        }
-        tar.into_inner().unwrap().finish().unwrap()
+        tar_gz(&format!("{name}-{version}"), &files)
     }
 
     pub fn publish(&self, registries: &mut Registries) {

@@ -8,6 +8,7 @@ use uv_pep508::VersionOrUrl;
 
 use super::{Collected, ImportError, ImportFate, Input};
 use crate::manifest::{PipRequirement, parse_pip_constraint, parse_pip_release, parse_pip_requirement};
+use crate::model::ValueError;
 use crate::ops::imported::ImportedPip;
 
 /// A line with what belongs to it.
@@ -72,28 +73,33 @@ pub(super) fn add(requirement: &str, collected: &mut Collected) {
 
 /// Adds a constraint once, without what a constraint cannot have.
 pub(super) fn constraint(text: &str, at: (&str, usize), collected: &mut Collected) {
-    match parse_pip_constraint(text) {
-        Ok(_) => {
-            if !collected.constraints.iter().any(|known| known == text) {
-                collected.constraints.push(text.to_owned());
-            }
-            collected.note(at, ImportFate::Taken, text, "[pip] constraints");
-        }
-        Err(error) => collected.note(at, ImportFate::Left, text, error.to_string()),
-    }
+    let flaw = parse_pip_constraint(text).err();
+    take((text, flaw), at, "[pip] constraints", |collected| &mut collected.constraints, collected);
 }
 
 /// Adds an override once.
 pub(super) fn instead(text: &str, at: (&str, usize), collected: &mut Collected) {
-    match parse_pip_release(text) {
-        Ok(_) => {
-            if !collected.pip_overrides.iter().any(|known| known == text) {
-                collected.pip_overrides.push(text.to_owned());
-            }
-            collected.note(at, ImportFate::Taken, text, "[pip] overrides");
-        }
-        Err(error) => collected.note(at, ImportFate::Left, text, error.to_string()),
+    let flaw = parse_pip_release(text).err();
+    take((text, flaw), at, "[pip] overrides", |collected| &mut collected.pip_overrides, collected);
+}
+
+/// Adds a text to a list once, unless something is wrong with it, and says what became of it.
+fn take(
+    (text, flaw): (&str, Option<ValueError>),
+    at: (&str, usize),
+    place: &str,
+    list: impl Fn(&mut Collected) -> &mut Vec<String>,
+    collected: &mut Collected,
+) {
+    if let Some(flaw) = flaw {
+        collected.note(at, ImportFate::Left, text, flaw.to_string());
+        return;
     }
+    let list = list(collected);
+    if !list.iter().any(|known| known == text) {
+        list.push(text.to_owned());
+    }
+    collected.note(at, ImportFate::Taken, text, place);
 }
 
 /// The one version that a requirement names.

@@ -9,15 +9,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::base::{base_config, inherited, manifest_of};
-use super::build::{seal_of, split_of};
+use super::build::seal_of;
 use super::error::OpsError;
 use super::fetch::{Want, ensure_artifacts};
 use super::session::Session;
+use super::staged::Staged;
 use crate::assemble::files::read_project;
 use crate::assemble::pip::{CanonicalWheel, canonical_wheel};
-use crate::assemble::{AssembleError, Context, ContextRequest, Hashed, assemble};
+use crate::assemble::{AssembleError, Context, ContextRequest, assemble};
 use crate::base::fs::{FsError, ensure_directory, link_or_copy, write_atomically};
-use crate::engine::{self, BuildRequest, Engine, EngineChoice, Known, Results, Split};
+use crate::engine::{self, Engine, EngineChoice, Results};
 use crate::image::{Entry, Node, Tree};
 use crate::lock::{AptPin, ArchivePin, BasePin, BuiltWheel, Lockfile, PipPin, fingerprints};
 use crate::manifest::{Manifest, NpmSection, PipSection};
@@ -218,15 +219,8 @@ impl Room<'_> {
         scratch: &Path,
         options: RoomOptions,
     ) -> Result<engine::BuiltRoot, OpsError> {
-        let staged = scratch.join("context");
-        let hashed = if engine.verifies_context() { Hashed::ByReader } else { Hashed::First };
-        context.stage(&staged, &session.store, hashed)?;
-        let digests = context.digests();
-        let splits: Vec<Split> = context.byte_code.iter().map(split_of).collect();
-        let known =
-            Known { digests: Some(&digests), store: Some(&session.store), results: options.results, splits: &splits };
-        let (limit, memory) = (options.limit, options.memory);
-        let request = BuildRequest { context: &staged, scratch, limit, memory, known };
+        let staged = Staged::new(context, engine, scratch, &session.store)?;
+        let request = staged.request(options.limit, options.memory, options.results);
         let built = engine.build(&request, &mut |line| tracing::debug!("{line}"));
         built.map_err(|source| OpsError::SourceBuild { label: self.source.label(), source: Box::new(source) })
     }

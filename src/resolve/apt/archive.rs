@@ -196,11 +196,7 @@ async fn fetch_from_any(
         let authorization = source.authorization.as_deref().filter(|_| index == 0);
         // `limit` is also what a file must have, so an empty one must still be answerable.
         let request = Request::get(url).authorization(authorization).limit(limit.max(1));
-        let answer = match store {
-            Some(store) => fetch_document(request, http, store).await,
-            None => http.fetch(request).await,
-        };
-        match answer {
+        match fetch_document(request, http, store).await {
             Ok(answer) => return Ok(answer.body),
             Err(error) => first = first.or(Some(error)),
         }

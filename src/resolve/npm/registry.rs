@@ -208,11 +208,7 @@ impl Registry {
             .accept("application/json")
             .authorization(source.authorization.as_deref())
             .limit(LARGEST_DOCUMENT);
-        let answer = match &self.0.store {
-            Some(store) => fetch_document(request, &self.0.http, store).await,
-            None => self.0.http.fetch(request).await,
-        };
-        let answer = match answer {
+        let answer = match fetch_document(request, &self.0.http, self.0.store.as_ref()).await {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(Refusal::Http(Arc::new(error))),
             Ok(answer) => answer,

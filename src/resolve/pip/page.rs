@@ -292,11 +292,7 @@ pub async fn fetch_files(
         .accept("application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1")
         .authorization(source.authorization.as_deref())
         .limit(PAGE_LIMIT);
-    let answer = match store {
-        Some(store) => fetch_document(request, http, store).await,
-        None => http.fetch(request).await,
-    };
-    let answer = match answer {
+    let answer = match fetch_document(request, http, store).await {
         Err(HttpError::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(PipError::Http { name: project.to_owned(), source: error.into() }),
         Ok(answer) => answer,

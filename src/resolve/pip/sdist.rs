@@ -116,8 +116,10 @@ fn in_zip(archive: File, name: &str) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
 
     use super::*;
+    use crate::base::tar::{TarMeta, TarWriter};
 
     fn system(text: &str) -> Result<BuildSystem, String> {
         parse_build_system(text)
@@ -144,15 +146,11 @@ mod tests {
     }
 
     fn tarball(files: &[(&str, &str)]) -> File {
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut tar = TarWriter::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()), 0);
         for (path, text) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+            tar.file(Path::new(path), &TarMeta::root(0o644), text.len() as u64, &mut text.as_bytes()).unwrap();
         }
-        on_disk(&tar.into_inner().unwrap().finish().unwrap())
+        on_disk(&tar.finish().unwrap().finish().unwrap())
     }
 
     fn on_disk(bytes: &[u8]) -> File {
