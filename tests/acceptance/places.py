@@ -276,7 +276,13 @@ class ContainerPlace:
         return _wait(waiting, start, patience_seconds)
 
     def close(self) -> None:
-        _run([self._engine, "rm", "--force", self._name], "", 60)
+        # A daemon under load may miss the end of what it killed, and then keeps the container: docker says to ask again.
+        for _ in range(6):
+            done = _run([self._engine, "rm", "--force", self._name], "", 60)
+            if _run([self._engine, "container", "inspect", self._name], "", 60).code != 0:
+                return
+            time.sleep(5)
+        raise Failed(f"{self._engine} keeps {self._name}: {done.text[-300:]}")
 
 
 @dataclass(frozen=True)
