@@ -137,6 +137,7 @@ impl Stage {
         let request = BuildRequest {
             context: &context,
             scratch: scratch.path(),
+            memory_scratch: None,
             limit: Duration::from_secs(120),
             memory: None,
             known: Known::default(),
@@ -381,6 +382,7 @@ fn a_failing_step_is_named_and_leaves_nothing() {
         let request = BuildRequest {
             context: &context,
             scratch: scratch.path(),
+            memory_scratch: None,
             limit: Duration::from_secs(120),
             memory: None,
             known: Known::default(),
@@ -417,6 +419,7 @@ fn a_step_that_takes_too_long_is_ended_with_all_it_started() {
         let request = BuildRequest {
             context: &context,
             scratch: scratch.path(),
+            memory_scratch: None,
             limit: Duration::from_secs(5),
             memory: None,
             known: Known::default(),

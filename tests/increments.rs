@@ -6,14 +6,14 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use oclock::base::environment::Environment;
 use oclock::base::explain::Explain;
 use oclock::base::progress::Progress;
 use oclock::base::tar::{TarMeta, TarWriter};
-use oclock::engine::{BuildRequest, BuiltRoot, EngineChoice, Known, Results, Split, find};
+use oclock::engine::{BuildRequest, BuiltRoot, EngineChoice, EngineError, Known, Results, Split, find};
 use oclock::image::{Encoding, Origin, SealRequest, config_of, seal};
 use oclock::model::{Platform, Sha256};
 use oclock::store::Store;
@@ -27,6 +27,8 @@ const EACH: &str =
 
 struct Bench {
     directory: tempfile::TempDir,
+    /// The line of the step of parts.
+    each: String,
 }
 
 /// The image, and of each RUN how many parts were carried out and kept.
@@ -34,7 +36,7 @@ type Told = (Sha256, Vec<(usize, usize)>);
 
 impl Bench {
     fn new() -> Self {
-        let bench = Self { directory: tempfile::tempdir().unwrap() };
+        let bench = Self { directory: tempfile::tempdir().unwrap(), each: EACH.to_owned() };
         fs::create_dir(bench.path("context")).unwrap();
         fs::write(bench.path("context/root.tar"), root_tar()).unwrap();
         for (name, text) in [("v/a/x", "one"), ("v/b/y", "two"), ("v/z", "three"), ("own/file", "mine")] {
@@ -58,30 +60,54 @@ impl Bench {
         fs::write(path, format!("{text}\n")).unwrap();
     }
 
+    /// Changes the Containerfile.
+    fn replace(&mut self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("context/Containerfile")).unwrap();
+        assert!(text.contains(from), "{from}");
+        self.write("Containerfile", &text.replace(from, to));
+        self.each = self.each.replace(from, to);
+    }
+
     fn store(&self) -> Store {
         Store::open(self.path("store")).unwrap()
     }
 
     fn root(&self, store: Option<&Store>, results: Results) -> BuiltRoot {
+        self.root_in(None, store, results)
+    }
+
+    fn root_in(&self, memory: Option<&Path>, store: Option<&Store>, results: Results) -> BuiltRoot {
+        let root = self.try_root(memory, store, results);
+        root.unwrap_or_else(|error| panic!("{error}: {:?}", error.evidence()))
+    }
+
+    fn try_root(
+        &self,
+        memory: Option<&Path>,
+        store: Option<&Store>,
+        results: Results,
+    ) -> Result<BuiltRoot, EngineError> {
         let environment = Environment::from_variables(std::env::vars_os()).with_program(env!("CARGO_BIN_EXE_oclock"));
         let engine = find(EngineChoice::Native, &environment).unwrap_or_else(|error| panic!("{:?}", error.evidence()));
         let (context, scratch) = (self.path("context"), tempfile::tempdir_in(self.directory.path()).unwrap());
-        let sees = ["/bin"].map(str::to_owned).to_vec();
-        let splits = [Split { line: EACH.into(), directory: "/v".into(), suffix: ".in".into(), sees }];
+        let sees = ["/bin/busybox", "/bin/sh"].map(str::to_owned).to_vec();
+        let splits = [Split { line: self.each.clone(), directory: "/v".into(), suffix: ".in".into(), sees }];
         let request = BuildRequest {
             context: &context,
             scratch: scratch.path(),
+            memory_scratch: memory,
             limit: Duration::from_secs(120),
             memory: None,
             known: Known { digests: None, store, results, splits: &splits },
         };
-        let mut said = Vec::new();
-        let root = engine.build(&request, &mut |line| said.push(line.to_owned()));
-        root.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", error.evidence(), said.join("\n")))
+        engine.build(&request, &mut |_| {})
     }
 
     fn build_with(&self, store: Option<&Store>, results: Results) -> Told {
-        let root = self.root(store, results);
+        self.seal(&self.root(store, results))
+    }
+
+    fn seal(&self, root: &BuiltRoot) -> Told {
         let sealed = Store::open(self.path("sealed")).unwrap();
         let config = config_of(&fs::read_to_string(self.path("context/Containerfile")).unwrap()).unwrap();
         let origins = [Origin { name: "files".into(), roots: vec!["/v".into()] }];
@@ -92,7 +118,7 @@ impl Bench {
             origins: &origins,
             encoding: Encoding::Later,
         };
-        let image = seal(&root, &request, &sealed, &Progress::hidden()).unwrap();
+        let image = seal(root, &request, &sealed, &Progress::hidden()).unwrap();
         (image.id, root.steps.iter().map(|step| (step.ran, step.kept)).collect())
     }
 
@@ -143,6 +169,76 @@ fn only_what_depends_on_a_change_runs_again() {
     assert_eq!(bench.build(), [(1, 0), (0, 4), (1, 0)], "the first step: the parts see nothing of what it changed");
     let (_, steps) = bench.build_with(Some(&bench.store()), Results::Made);
     assert_eq!(steps, [(1, 0), (4, 0), (1, 0)], "nothing kept is used");
+}
+
+/// A file system in memory of its own, gone when dropped.
+struct Memory {
+    directory: tempfile::TempDir,
+}
+
+impl Memory {
+    fn mount(size: &str) -> Self {
+        let memory = Self { directory: tempfile::tempdir().unwrap() };
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(memory.directory.path());
+        assert!(mount.status().unwrap().success());
+        memory
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        Command::new("umount").arg(self.directory.path()).status().ok();
+    }
+}
+
+#[test]
+fn a_root_in_memory_gives_the_same_image_and_one_without_room_is_built_on_the_disk() {
+    let bench = Bench::new();
+    let told = bench.build_with(None, Results::Made);
+    for (size, notes) in [("1g", 0), ("1m", 1)] {
+        let memory = Memory::mount(size);
+        let root = bench.root_in(Some(memory.directory.path()), Some(&bench.store()), Results::Made);
+        assert_eq!(root.notes.len(), notes, "{size}: {:?}", root.notes);
+        assert_eq!(bench.seal(&root).0, told.0, "{size}");
+        drop(root);
+        assert_eq!(fs::read_dir(memory.directory.path()).unwrap().count(), 0, "{size}: something is left");
+    }
+}
+
+/// How many kept results hold what the parts made.
+fn results_of_parts(store: &Store) -> usize {
+    let holds = |digest: &Sha256| {
+        let bytes = fs::read(store.blob_path(digest)).unwrap();
+        bytes.windows(11).any(|window| window == b"made of two")
+    };
+    store.blobs().unwrap().iter().filter(|(digest, _)| holds(digest)).count()
+}
+
+#[test]
+fn a_step_begun_ahead_of_its_turn_counts_only_where_it_saw_the_same() {
+    // Otherwise, the first step changes what the parts see: what was made ahead of it is of no use.
+    for (change, results) in [("true", 1), ("ln -s busybox /bin/sh2", 2)] {
+        let mut bench = Bench::new();
+        // Says when it ran, so that no two results are the same.
+        bench.replace(EACH, &format!("read u v < /proc/uptime; {}", EACH.replace("$t", "$t at $u")));
+        bench.replace("rm /bin/yes", &format!("rm /bin/yes && {change}"));
+        let store = bench.store();
+        let (_, steps) = bench.build_with(Some(&store), Results::Made);
+        assert_eq!(steps, [(1, 0), (3, 0), (1, 0)], "{change}");
+        assert_eq!(results_of_parts(&store), results, "{change}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_ends_what_was_begun_ahead() {
+    let mut bench = Bench::new();
+    bench.replace(EACH, &EACH.replace("read t", "busybox sleep 5; read t"));
+    bench.replace("RUN echo > /seen", "RUN busybox sleep 1; false && echo");
+    let store = bench.store();
+    let error = bench.try_root(None, Some(&store), Results::Used).unwrap_err();
+    assert!(error.to_string().starts_with("step 2"), "{error}");
+    assert_eq!(results_of_parts(&store), 0, "it was waited for");
 }
 
 #[test]
@@ -245,22 +341,23 @@ fn the_program_keeps_what_it_may_and_gives_it_up() {
 fn what_a_running_build_uses_stays() {
     let mut registries = Registries::serve();
     registries.shell();
-    let project = project(&registries, "RUN echo > /began; /bin/busybox sleep 600");
-    let mut build = project.command(&["build", "--engine", "native"]);
+    let began = format!("began-{}", std::process::id());
+    let project = project(&registries, &format!("RUN echo > /{began}; /bin/busybox sleep 600"));
+    for place in [&[][..], &["--memory", "512"]] {
+        stays(&project, &[&["build", "--engine", "native"], place].concat(), &began);
+    }
+}
+
+fn stays(project: &Project, build: &[&str], began: &str) {
+    let mut build = project.command(build);
     let mut build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let layer = || {
-        let scratch = fs::read_dir(project.root().join(".oclock")).into_iter().flatten().flatten();
-        scratch
-            .flat_map(|entry| fs::read_dir(entry.path().join("native")).into_iter().flatten().flatten())
-            .any(|entry| entry.path().join("began").exists())
-    };
     for _ in 0..1200 {
-        if layer() {
+        if project.scratch_with(began).is_some() {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(layer(), "the step never started");
+    let scratch = project.scratch_with(began);
     let refused = project.run(&["store", "gc", "--max-size", "0"]);
     assert_eq!(
         (refused.code, refused.stderr.lines().next()),
@@ -268,6 +365,7 @@ fn what_a_running_build_uses_stays() {
     );
     build.kill().unwrap();
     build.wait().unwrap();
+    let scratch = scratch.expect("the step should start");
     let mut gone = project.run(&["store", "gc", "--max-size", "0"]);
     for _ in 0..100 {
         if gone.code == 0 {
@@ -281,4 +379,5 @@ fn what_a_running_build_uses_stays() {
     let left: Vec<PathBuf> =
         fs::read_dir(project.root().join(".oclock")).unwrap().flatten().map(|e| e.path()).collect();
     assert_eq!(left, [project.root().join(".oclock/scratch.lock")], "the scratch of a killed build is left");
+    assert!(!scratch.exists(), "{} of a killed build is left", scratch.display());
 }

@@ -70,6 +70,7 @@ fn build(choice: EngineChoice, directory: &Path, sleep: &str) -> Kind {
     let request = BuildRequest {
         context: &context,
         scratch: &scratch,
+        memory_scratch: None,
         limit: Duration::from_secs(300),
         memory: None,
         known: Known::default(),

@@ -107,6 +107,7 @@ impl Bench {
         let request = BuildRequest {
             context: &context,
             scratch: &scratch,
+            memory_scratch: None,
             limit: may.take,
             memory: may.have,
             known: Known::default(),

@@ -134,6 +134,17 @@ impl Context {
         self.entries.iter().filter_map(tar).collect()
     }
 
+    /// Bytes of all its files, where blobs of the store are whole.
+    pub fn size(&self, store: &Store) -> u64 {
+        let size = |entry: &Entry| match entry {
+            Entry::Text { bytes, .. } => bytes.len() as u64,
+            Entry::Blob { digest } => fs::metadata(store.blob_path(digest)).map_or(0, |found| found.len()),
+            Entry::Host { location, .. } => fs::metadata(location).map_or(0, |found| found.len()),
+            Entry::Directory | Entry::Link(_) => 0,
+        };
+        self.entries.values().map(size).sum()
+    }
+
     /// The sha256 of every file, by its path in the context.
     pub fn digests(&self) -> BTreeMap<String, Sha256> {
         let digest = |(path, entry): (&String, &Entry)| {
@@ -368,14 +379,13 @@ fn python(request: &ContextRequest<'_>) -> Result<Python, AssembleError> {
     said.or(installed).map(|version| Python { version, executable: DEBIAN_PYTHON }).ok_or(AssembleError::NoPython)
 }
 
-/// What the shell and the interpreter of a Debian root are made of, and an interpreter below `/usr/local`.
+/// What the shell and the interpreter of a Debian root are made of: nothing that Debian's scripts change.
 const INTERPRETER: &[&str] = &[
     "/.oclock/clean",
     "/.oclock/compile",
     "/.oclock/env",
     "/.oclock/step",
     "/bin",
-    "/etc/ld.so.cache",
     "/lib",
     "/usr/bin/dash",
     "/usr/bin/env",
@@ -383,23 +393,25 @@ const INTERPRETER: &[&str] = &[
     "/usr/bin/setsid",
     "/usr/bin/sh",
     "/usr/lib64",
-    "/usr/local/bin/python3",
-    "/usr/local/lib/libpython3",
-    "/usr/local/lib/python3.",
     "/usr/lib/python3.",
 ];
+/// What an interpreter below `/usr/local` needs besides.
+const LOCAL_INTERPRETER: &[&str] =
+    &["/etc/ld.so.cache", "/usr/local/bin/python3", "/usr/local/lib/libpython3", "/usr/local/lib/python3."];
 const LIBRARIES: &[&str] =
     &["ld-", "libc.", "libdl.", "libexpat.", "libm.", "libpthread.", "librt.", "libutil.", "libz."];
 
 fn byte_code(request: &ContextRequest<'_>, part: &Part) -> Option<ByteCode> {
-    let (major, minor) = major_minor(&python(request).ok()?.version)?;
+    let Python { version, executable } = python(request).ok()?;
+    let (major, minor) = major_minor(&version)?;
+    let local = if executable == DEBIAN_PYTHON { &[] } else { LOCAL_INTERPRETER };
     let libraries = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
         .iter()
         .flat_map(|triplet| LIBRARIES.iter().map(move |library| format!("/usr/lib/{triplet}/{library}")));
     Some(ByteCode {
         line: COMPILE_LINE.to_owned(),
         directory: format!("{}/lib/python{major}.{minor}/site-packages", part.roots.first()?),
-        sees: INTERPRETER.iter().map(|path| (*path).to_owned()).chain(libraries).collect(),
+        sees: INTERPRETER.iter().chain(local).map(|path| (*path).to_owned()).chain(libraries).collect(),
     })
 }
 

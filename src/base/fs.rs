@@ -2,6 +2,7 @@
 //!
 //! A reader sees the old file or the new one, never half of either, also after a power cut.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -375,11 +376,19 @@ impl FileLock {
 /// # Errors
 /// The reader's or the writer's.
 pub fn copy_with(reader: &mut impl Read, writer: &mut impl Write, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
-    let mut buffer = vec![0; 256 * 1024];
+    thread_local! {
+        // Most files are small: a buffer of its own for each would cost more than the copy.
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut buffer = BUFFER.take();
+    buffer.resize(256 * 1024, 0);
     let mut total = 0;
     loop {
         let length = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(total),
+            Ok(0) => {
+                BUFFER.set(buffer);
+                return Ok(total);
+            }
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

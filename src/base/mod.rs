@@ -8,6 +8,7 @@ pub mod environment;
 pub mod explain;
 pub mod fs;
 pub mod http;
+pub mod memory;
 pub mod path_map;
 pub mod process;
 pub mod progress;

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Stopwatch;
@@ -95,6 +95,22 @@ pub struct Invocation {
     input: Option<PathBuf>,
     directory: Option<PathBuf>,
     limit: Option<Duration>,
+    unwanted: Option<Unwanted>,
+}
+
+/// Says from another thread that a program's result is not wanted any more. It is ended then, as if by an interrupt.
+#[derive(Clone, Debug, Default)]
+pub struct Unwanted(Arc<AtomicBool>);
+
+impl Unwanted {
+    /// Says so.
+    pub fn say(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_said(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// What a program that ended well wrote.
@@ -125,6 +141,7 @@ impl Invocation {
             input: None,
             directory: None,
             limit: None,
+            unwanted: None,
         }
     }
 
@@ -181,6 +198,13 @@ impl Invocation {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Ends the program and its children when its result is not wanted any more.
+    #[must_use]
+    pub fn unless(mut self, unwanted: Unwanted) -> Self {
+        self.unwanted = Some(unwanted);
         self
     }
 
@@ -313,6 +337,11 @@ impl Invocation {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 Err(source) => return Err(self.start_error(source)),
+            }
+            if self.unwanted.as_ref().is_some_and(Unwanted::is_said) {
+                end_group(child);
+                child.wait().ok();
+                return Err(ProcessError::Interrupted);
             }
             if let Some(limit) = self.limit
                 && started.seconds() > limit.as_secs_f64()

@@ -82,6 +82,8 @@ pub struct BuildRequest<'a> {
     pub context: &'a Path,
     /// A directory that exists, is empty, and has room for the root filesystem.
     pub scratch: &'a Path,
+    /// The same in memory, where there is enough of it. Only the built-in engine makes use of it.
+    pub memory_scratch: Option<&'a Path>,
     /// The longest that one step may take.
     pub limit: Duration,
     /// Bytes of memory that all processes of one step may have together; most of the machine's when not given. Only the
@@ -114,8 +116,8 @@ pub struct Split {
     pub directory: String,
     /// How the names of the files end that the step reads in it.
     pub suffix: String,
-    /// How the paths begin that the step needs besides. It is given no others; where that is too little, it is carried out
-    /// as a whole on all of the root.
+    /// How the paths begin that the step needs besides. It is given no others, and no byte code of theirs; where that is too
+    /// little, it is carried out as a whole on all of the root.
     pub sees: Vec<String>,
 }
 

@@ -348,7 +348,7 @@ impl Builder<'_> {
         engine::ensure_runs(self.prepared.platform, &self.session.environment)?;
         let engine = engine::find(self.options.engine, &self.session.environment)?;
         let scratch = self.session.scratch("build-")?;
-        let staged = Staged::new(self.context, &*engine, scratch.path(), &self.session.store)?;
+        let staged = Staged::new(self.context, &*engine, scratch.path(), self.session)?;
         let request = staged.request(self.options.limit, self.options.memory, results_of(self.options.reuse));
         // Each time there is one damaged result less.
         let image = loop {

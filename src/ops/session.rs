@@ -10,6 +10,7 @@ use crate::base::fs::{
     FileLock, FsError, ensure_directory, read_text, read_text_if_present, remove_file, sorted_entries,
 };
 use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::memory;
 use crate::base::progress::Progress;
 use crate::engine;
 use crate::lock::{Lockfile, parse_lockfile};
@@ -189,17 +190,35 @@ impl Session {
         *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = lock;
     }
 
-    /// A fresh scratch directory of the project that goes away when dropped. Those of runs that were killed go away now.
+    /// A fresh scratch directory of the project that goes away when dropped. Those of runs that were killed go away now, and
+    /// those that they had in memory.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn scratch(&self, prefix: &str) -> Result<Scratch, OpsError> {
         let root = self.paths.scratch();
         ensure_directory(&root)?;
-        let _guard = FileLock::exclusive(&root.join("scratch.lock"))?;
-        self.sweep(&root)?;
+        if let Some(memory) = memory::directory(&self.environment)
+            && let Ok(_guard) = FileLock::exclusive(&memory.join(SCRATCH_LOCK))
+        {
+            self.sweep(&memory)?;
+        }
+        self.scratch_in(&root, prefix)
+    }
+
+    /// The same in memory, where so many bytes leave the machine plenty.
+    pub fn memory_scratch(&self, prefix: &str, bytes: u64) -> Option<Scratch> {
+        let root = memory::directory(&self.environment)?;
+        let needed = bytes.saturating_mul(MEMORY_TIMES).saturating_add(MEMORY_SPARE);
+        let is_plenty = needed <= memory::available() && needed <= memory::free(&root);
+        is_plenty.then(|| self.scratch_in(&root, prefix).ok()).flatten()
+    }
+
+    fn scratch_in(&self, root: &Path, prefix: &str) -> Result<Scratch, OpsError> {
+        let _guard = FileLock::exclusive(&root.join(SCRATCH_LOCK))?;
+        self.sweep(root)?;
         let directory =
-            tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(FsError::new("create", root))?;
+            tempfile::Builder::new().prefix(prefix).tempdir_in(root).map_err(FsError::new("create", root))?;
         let lock = directory.path().with_extension(LOCK);
         Ok(Scratch {
             _held: FileLock::exclusive(&lock)?,
@@ -241,6 +260,10 @@ impl Drop for StoreAlone<'_> {
 }
 
 const LOCK: &str = "lock";
+const SCRATCH_LOCK: &str = "scratch.lock";
+/// How many times its size a root filesystem may take in memory: as it is laid out, what steps change, and that as archives.
+const MEMORY_TIMES: u64 = 3;
+const MEMORY_SPARE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// A scratch directory and the lock that says that it is in use.
 #[derive(Debug)]

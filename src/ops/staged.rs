@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::session::{Scratch, Session};
 use crate::assemble::{AssembleError, ByteCode, Context, Hashed};
 use crate::engine::{BuildRequest, Engine, Known, Results, Split};
 use crate::model::Sha256;
@@ -12,6 +13,7 @@ use crate::store::Store;
 /// A staged context.
 pub(super) struct Staged<'a> {
     scratch: &'a Path,
+    memory: Option<Scratch>,
     store: &'a Store,
     directory: PathBuf,
     digests: BTreeMap<String, Sha256>,
@@ -27,20 +29,24 @@ impl<'a> Staged<'a> {
         context: &Context,
         engine: &dyn Engine,
         scratch: &'a Path,
-        store: &'a Store,
+        session: &'a Session,
     ) -> Result<Self, AssembleError> {
+        let store = &session.store;
         let directory = scratch.join("context");
         let hashed = if engine.verifies_context() { Hashed::ByReader } else { Hashed::First };
         context.stage(&directory, store, hashed)?;
         let splits = context.byte_code.iter().map(split_of).collect();
-        Ok(Self { scratch, store, directory, digests: context.digests(), splits })
+        let memory = session.memory_scratch("root-", context.size(store));
+        Ok(Self { scratch, memory, store, directory, digests: context.digests(), splits })
     }
 
-    /// What an engine is asked: to carry it out within these bounds, with results that were kept or without.
+    /// What an engine is asked: to carry it out within these bounds, with results that were kept or without. Steps whose
+    /// memory is bounded are not given any for their files.
     pub(super) fn request(&self, limit: Duration, memory: Option<u64>, results: Results) -> BuildRequest<'_> {
-        let Self { scratch, store, directory, digests, splits } = self;
+        let Self { scratch, store, directory, digests, splits, .. } = self;
         let known = Known { digests: Some(digests), store: Some(store), results, splits };
-        BuildRequest { context: directory, scratch, limit, memory, known }
+        let memory_scratch = self.memory.as_ref().filter(|_| memory.is_none()).map(Scratch::path);
+        BuildRequest { context: directory, scratch, memory_scratch, limit, memory, known }
     }
 }
 

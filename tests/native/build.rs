@@ -130,9 +130,11 @@ fn what_an_interrupted_build_left_is_gone_after_the_next() {
     let registries = registries();
     for (part, signal, code) in [(51, "-INT", Some(130)), (52, "-KILL", None)] {
         let number = own_number(part);
-        let project = project(&registries, &format!("RUN chown 7:8 /app && (sleep {number} &) && exec sleep {number}"));
+        let line = format!("RUN chown 7:8 /app && echo > /{number} && (sleep {number} &) && exec sleep {number}");
+        let project = project(&registries, &line);
         let mut oclock = start(&project);
         wait_for("the step to start", || is_running(&number));
+        let scratch = project.scratch_with(&number).expect("the room should be found");
         let killed = std::process::Command::new("kill").args([signal, &oclock.id().to_string()]).status().unwrap();
         assert!(killed.success());
         assert_eq!(oclock.wait().unwrap().code(), code);
@@ -141,6 +143,7 @@ fn what_an_interrupted_build_left_is_gone_after_the_next() {
         let answer = project.run(&["build"]);
         assert_eq!(answer.code, 0, "{answer:?}");
         assert_eq!(leftovers(&project), Vec::<PathBuf>::new(), "{signal}");
+        assert!(!scratch.exists(), "{signal}: {} is left", scratch.display());
         assert_eq!(groups_of(oclock.id()), Vec::<PathBuf>::new(), "{signal}");
     }
 }

@@ -123,6 +123,15 @@ impl Project {
         command
     }
 
+    /// The scratch directory of a build, on the disk or in memory, where the built-in engine's room has a file of this name.
+    pub fn scratch_with(&self, name: &str) -> Option<PathBuf> {
+        let own = rustix::process::geteuid().as_raw();
+        let places = [self.root().join(".oclock"), format!("/dev/shm/oclock-{own}").into()];
+        let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+        let has_it = |path: &PathBuf| entries(path.join("native")).any(|layer| layer.path().join(name).exists());
+        places.into_iter().flat_map(entries).map(|entry| entry.path()).find(has_it)
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Answer {
         self.answer(&mut self.command(arguments))
     }

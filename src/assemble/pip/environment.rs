@@ -90,9 +90,11 @@ pub(super) fn write_skeleton<W: Write>(layout: &Layout, tree: &mut Tree<'_, W>) 
 /// the sorted files, it is: whatever the number of cores, the hash seed and the size of the shares.
 ///
 /// No share has files of two of the directories in site-packages, and the parent reads nothing there (`-I -S`: no `.pth`
-/// file): what is written for one directory is a function of its own files, so that it can be kept when others change.
+/// file): what is written for one directory is a function of its own files, so that it can be kept when others change. Nor is
+/// byte code of the standard library read or written (`-B -X pycache_prefix`), which is there or not as Debian's scripts have run.
 pub(super) const COMPILE: &str = "\
 import gc, os, py_compile, sys
+sys.pycache_prefix = None
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 shares = []
 def add(files):
@@ -140,6 +142,9 @@ while running:
     running -= 1
 ";
 
+pub(super) const FLAGS: &[&str] = &["-I", "-S", "-B", "-X", "pycache_prefix=/.oclock/none", "-W", "ignore", "-c"];
+
 pub(super) fn compile_command(layout: &Layout) -> Vec<String> {
-    [&layout.executable, "-I", "-S", "-W", "ignore", "-c", COMPILE, &layout.site_packages].map(str::to_owned).to_vec()
+    let (before, after) = ([layout.executable.as_str()], [COMPILE, &layout.site_packages]);
+    before.iter().chain(FLAGS).chain(&after).map(|word| (*word).to_owned()).collect()
 }

@@ -18,7 +18,7 @@ use std::io::Write;
 
 use crate::base::tar::TarWriter;
 use crate::lock::{MANIFEST, PipPin};
-use crate::model::Sha256;
+use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
 pub use canonical::{CanonicalWheel, canonical_wheel};
@@ -57,7 +57,9 @@ pub struct PipTree {
 
 /// What runs inside: part of the question that a kept environment answers.
 pub(super) fn recipe() -> Sha256 {
-    Sha256::of(environment::COMPILE)
+    let mut hasher = Hasher::default();
+    environment::FLAGS.iter().chain([&environment::COMPILE]).for_each(|word| hasher.field(word));
+    hasher.finish()
 }
 
 /// Writes the environment's entries to `out`: the skeleton, then the wheels in the order of their names.

@@ -40,8 +40,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Makes the groups that this user may make; none where that is not so.
     pub(super) fn create(limits: &Limits) -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let places = places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+        let places = own_places();
         let mut directories = Vec::new();
         let made = places.iter().try_for_each(|place| {
             directories.push(place.create(limits)?);
@@ -111,6 +110,11 @@ struct Place {
     top: PathBuf,
     is_second_version: bool,
     limits_memory: bool,
+}
+
+fn own_places() -> Vec<Place> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
 }
 
 /// Reads where the hierarchies are mounted (proc(5), mountinfo) and where in them this process is.
@@ -199,10 +203,19 @@ impl Place {
     }
 }
 
+/// The control groups that limit this process's memory, its own and those above.
+pub fn memory_groups() -> Vec<PathBuf> {
+    let mut groups = Vec::new();
+    for place in own_places().iter().filter(|place| place.limits_memory) {
+        let above = place.own.ancestors().take_while(|group| group.starts_with(&place.top));
+        groups.extend(above.map(Path::to_owned));
+    }
+    groups
+}
+
 /// Removes what programs that were ended left, wherever this one would make groups.
 pub(super) fn sweep_groups() {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    for place in places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")) {
+    for place in own_places() {
         if let Ok(above) = place.parent() {
             sweep(&above);
         }

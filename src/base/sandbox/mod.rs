@@ -30,11 +30,11 @@ use serde_json::Value;
 
 use super::environment::Environment;
 use super::fs;
-use super::process::{Invocation, ProcessError};
+use super::process::{Invocation, ProcessError, Unwanted};
 use super::text::human_size;
 use identity::Identity;
 use limits::Groups;
-pub use limits::Limits;
+pub use limits::{Limits, memory_groups};
 pub use protocol::{Layers, Resource, RunOrder};
 use protocol::{Order, Reason, Verdict, Work};
 
@@ -49,6 +49,7 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct Sandbox {
     program: PathBuf,
     identity: Identity,
+    unwanted: Unwanted,
 }
 
 /// What a task of the caller's own, run as the room's root, answers with: nothing, or what went wrong.
@@ -61,7 +62,7 @@ impl Sandbox {
     /// When not: says why, and what to set.
     pub fn find(environment: &Environment) -> Result<Self, String> {
         let identity = Identity::find(environment)?;
-        let sandbox = Self { program: environment.program(), identity };
+        let sandbox = Self { program: environment.program(), identity, unwanted: Unwanted::default() };
         match sandbox.call(Work::Probe(None), &mut |_| {}) {
             Ok(Verdict::Exited(0)) => Ok(sandbox),
             Ok(Verdict::Refused(reason)) => Err(reason.sentence()),
@@ -70,9 +71,20 @@ impl Sandbox {
         }
     }
 
+    /// The same for work that another thread may end.
+    #[must_use]
+    pub fn unless(&self, unwanted: Unwanted) -> Self {
+        Self { unwanted, ..self.clone() }
+    }
+
     /// Whether the caller is root, so that the files of a room belong to whom they say.
     pub fn is_root(&self) -> bool {
         matches!(self.identity, Identity::Root)
+    }
+
+    /// Whether the kernel itself bounds the memory of a room and of the files that it has in memory, by trying.
+    pub fn bounds_memory(&self, limits: &Limits) -> bool {
+        !Groups::create(limits).directories().is_empty()
     }
 
     /// Whether directories in this place can be laid over each other, by trying.
@@ -157,7 +169,7 @@ impl Sandbox {
         let file = tempfile::NamedTempFile::new().map_err(start_error)?;
         fs::write_stream(file.path(), &mut &order[..]).map_err(|error| start_error(error.source))?;
         let mut invocation = Invocation::new(&self.program).args([HELPER, enter::STAGE]).without_environment();
-        invocation = invocation.input(file.path());
+        invocation = invocation.input(file.path()).unless(self.unwanted.clone());
         if let Some(limit) = limit {
             invocation = invocation.limit(limit);
         }

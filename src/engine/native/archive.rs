@@ -34,6 +34,24 @@ impl Archive {
     /// # Errors
     /// When it cannot be read, is no archive, or has other bytes than it should.
     pub(super) fn open(path: &Path, digest: Option<&Sha256>, store: Option<&Store>) -> io::Result<Self> {
+        Self::open_hashing(path, digest, store, digest)
+    }
+
+    /// Opens an archive of the store whose bytes were hashed while they were written there, just now.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn open_written(digest: &Sha256, store: &Store) -> io::Result<Self> {
+        Self::open_hashing(&store.blob_path(digest), Some(digest), Some(store), None)
+    }
+
+    /// Where its contents' digests are not kept, all of its bytes are held against `whole` while they are worked out.
+    fn open_hashing(
+        path: &Path,
+        digest: Option<&Sha256>,
+        store: Option<&Store>,
+        whole: Option<&Sha256>,
+    ) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut entries = Vec::new();
         read_tar(&file, 0, |entry| {
@@ -51,7 +69,7 @@ impl Archive {
                 digests.chunks_exact(DIGEST).map(|digest| digest.try_into().unwrap_or_default()).collect()
             }
             None => {
-                let digests = digest_contents(&file, &entries, digest)?;
+                let digests = digest_contents(&file, &entries, whole)?;
                 if let (Some(digest), Some(store)) = (digest, store) {
                     let answer: Vec<u8> = headers.as_bytes().iter().chain(digests.iter().flatten()).copied().collect();
                     store.set_memo(MEMO, digest, &answer).map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! Files put into a directory by name: what was there is replaced, and no link is followed.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::base::fs::copy_with;
 use crate::base::tar::TarMeta;
 
 const CAPABILITY: &str = "security.capability";
@@ -115,30 +116,21 @@ pub(super) fn set_time(file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
 }
 
 /// Writes a file anew; what was there is not written through.
-pub(super) fn put_file(parent: BorrowedFd<'_>, name: &OsStr, meta: &Meta, content: &mut dyn Read) -> io::Result<()> {
+pub(super) fn put_file(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    meta: &Meta,
+    mut content: &mut dyn Read,
+) -> io::Result<()> {
     clear(parent, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = std::fs::File::from(openat(parent, name, flags, Mode::from_raw_mode(0o600))?);
-    copy_all(content, &mut file)?;
+    copy_with(&mut content, &mut file, |_| {})?;
     set_owner_and_mode(file.as_fd(), meta.owner, meta.mode)?;
     if let Some(capability) = &meta.capability {
         fsetxattr(&file, CAPABILITY, capability, XattrFlags::empty())?;
     }
     set_time(file.as_fd(), meta)
-}
-
-fn copy_all(content: &mut dyn Read, file: &mut std::fs::File) -> io::Result<()> {
-    thread_local! {
-        static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; 256 * 1024]);
-    }
-    BUFFER.with_borrow_mut(|buffer| {
-        loop {
-            match content.read(buffer)? {
-                0 => return Ok(()),
-                length => file.write_all(&buffer[..length])?,
-            }
-        }
-    })
 }
 
 pub(super) fn put_symlink(parent: BorrowedFd<'_>, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()> {

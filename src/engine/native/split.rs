@@ -14,7 +14,7 @@ use crate::base::untar::{TarEntry, TarKind};
 use crate::engine::Split;
 use crate::model::{Hasher, Sha256};
 
-/// What parts are called that lie in a directory of their own name in the common one.
+/// Where byte code lies, beside its source.
 const CACHE: &str = "__pycache__";
 
 /// The parts as a state has them.
@@ -38,7 +38,9 @@ impl Parts {
                 if !entry.is_directory() && bytes.ends_with(split.suffix.as_bytes()) {
                     parts.entry(part_of(below)).or_default().push(path.to_owned());
                 }
-            } else if split.sees.iter().any(|start| bytes.starts_with(start.trim_start_matches('/').as_bytes())) {
+            } else if split.sees.iter().any(|start| bytes.starts_with(start.trim_start_matches('/').as_bytes()))
+                && path.iter().all(|name| name != CACHE)
+            {
                 put_with_parents(&mut common, state, path, entry);
             }
         }

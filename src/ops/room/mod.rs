@@ -219,7 +219,7 @@ impl Room<'_> {
         scratch: &Path,
         options: RoomOptions,
     ) -> Result<engine::BuiltRoot, OpsError> {
-        let staged = Staged::new(context, engine, scratch, &session.store)?;
+        let staged = Staged::new(context, engine, scratch, session)?;
         let request = staged.request(options.limit, options.memory, options.results);
         let built = engine.build(&request, &mut |line| tracing::debug!("{line}"));
         built.map_err(|source| OpsError::SourceBuild { label: self.source.label(), source: Box::new(source) })
