@@ -58,6 +58,9 @@ const MADE: [(&str, BlobKind); 10] = [
     ("encoded-layer", BlobKind::Compressed),
 ];
 
+/// Memos whose questions are blobs.
+const OF_BLOBS: [&str; 2] = ["archive", "tar-contents"];
+
 /// How much may stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GcOptions {
@@ -181,9 +184,11 @@ fn forget(store: &Store) -> Result<(), StoreError> {
             }
         }
     }
-    for (question, _) in store.memos("archive")? {
-        if !store.contains(&question) {
-            store.remove_memo("archive", &question)?;
+    for memo in OF_BLOBS {
+        for (question, _) in store.memos(memo)? {
+            if !store.contains(&question) {
+                store.remove_memo(memo, &question)?;
+            }
         }
     }
     Ok(())

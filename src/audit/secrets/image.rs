@@ -1,13 +1,14 @@
 //! Secrets in a sealed image: its config and every file of its layers.
 //!
-//! What a layer holds is kept in the store by its diff_id and the patterns, so that a layer is looked through once.
+//! What a layer holds is kept in the store by its diff_id and the patterns, so that a layer is looked through once. Packages
+//! are looked through only for secrets in files that are not theirs, byte for byte.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,7 +25,7 @@ use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
 const MEMO: &str = "secrets";
-const MEMBER_MEMO: &str = "tar-member";
+const CONTENTS_MEMO: &str = "tar-contents";
 
 /// What is looked through.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +48,18 @@ struct FileHits {
     /// Its path in the image, absolute.
     path: String,
     hits: Vec<Hit>,
-    /// Of Python's byte code: its source beside it, and what that holds.
-    source: Option<(PathBuf, Sha256)>,
+    /// The file itself, where it is one of a tar.
+    content: Option<Content>,
+    /// Of Python's byte code: its source beside it.
+    source: Option<Content>,
+}
+
+/// A path in a tar and what is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Content {
+    path: PathBuf,
+    size: u64,
+    digest: Sha256,
 }
 
 /// Looks for secrets in the image's config and in each file of its layers. The subjects are `/PATH` and `image config`.
@@ -81,16 +92,14 @@ pub fn check_image(request: &ImageRequest<'_>) -> Result<Secrets, SecretsError> 
 }
 
 fn judged(found: &[(FileHits, String)], tars: &[Sha256], work: &mut Work<'_>) -> Result<Secrets, SecretsError> {
-    let mut public = BTreeSet::new();
-    for tar in tars.iter().filter(|_| !found.is_empty()) {
-        public.extend(work.tar(tar)?.into_iter().flat_map(|file| file.hits).map(|hit| hit.digest));
-    }
+    let public = Public::of(found, tars, work)?;
     let mut secrets = Secrets::default();
     for (file, origin) in found {
+        let is_compiled = public.is_compiled(file);
         for hit in &file.hits {
             let Some(mut finding) = finding(&file.path, hit, None) else { continue };
             finding.evidence.iter_mut().for_each(|line| line.push_str(&format!(", layer {origin}")));
-            if public.contains(&hit.digest) || work.is_compiled_from(tars, file)? {
+            if public.hits.contains(&hit.digest) || is_compiled {
                 finding = as_note(finding);
             } else {
                 secrets.known.insert(hit.digest);
@@ -101,9 +110,71 @@ fn judged(found: &[(FileHits, String)], tars: &[Sha256], work: &mut Work<'_>) ->
     Ok(secrets)
 }
 
+/// What packages ship.
+#[derive(Default)]
+struct Public {
+    hits: BTreeSet<Sha256>,
+    contents: BTreeSet<Content>,
+}
+
+impl Public {
+    /// Learns of the tars what decides over these files, and no more: what is known of them, then whether they have the same
+    /// files, and at last what all of their files hold.
+    fn of(found: &[(FileHits, String)], tars: &[Sha256], work: &mut Work<'_>) -> Result<Self, SecretsError> {
+        let mut public = Self::default();
+        let mut known = Vec::new();
+        for tar in tars {
+            let hits = work.kept(tar);
+            public.add_hits(hits.iter().flatten());
+            known.push((tar, hits.is_some(), work.kept_contents(tar)));
+        }
+        // A tar that was never asked is new, and so what is new in the image is most likely of it.
+        known.sort_by_key(|(_, _, answers)| !answers.is_empty());
+        public.add_contents(known.iter().flat_map(|(_, _, answers)| answers.clone()), found);
+        for (tar, has_told_hits, answers) in known {
+            let open = found.iter().map(|(file, _)| file).filter(|file| !public.is_settled(file));
+            let contents = open.flat_map(|file| file.content.iter().filter(|_| !has_told_hits).chain(&file.source));
+            let asked: BTreeSet<&Content> = contents.filter(|content| !answers.contains_key(*content)).collect();
+            if !asked.is_empty() {
+                public.add_contents(work.contents(tar, &asked, answers)?, found);
+            }
+        }
+        for tar in tars {
+            if found.iter().all(|(file, _)| public.is_settled(file)) {
+                break;
+            }
+            public.add_hits(&work.tar(tar)?);
+        }
+        Ok(public)
+    }
+
+    fn add_hits<'a>(&mut self, files: impl IntoIterator<Item = &'a FileHits>) {
+        self.hits.extend(files.into_iter().flat_map(|file| &file.hits).map(|hit| hit.digest));
+    }
+
+    /// What an unmodified file of a package holds, the package holds.
+    fn add_contents(&mut self, answers: impl IntoIterator<Item = (Content, bool)>, found: &[(FileHits, String)]) {
+        self.contents.extend(answers.into_iter().filter(|(_, is_there)| *is_there).map(|(content, _)| content));
+        let is_there = |file: &&FileHits| file.content.as_ref().is_some_and(|content| self.contents.contains(content));
+        let files: Vec<&FileHits> = found.iter().map(|(file, _)| file).filter(is_there).collect();
+        self.add_hits(files);
+    }
+
+    fn is_settled(&self, file: &FileHits) -> bool {
+        file.hits.iter().all(|hit| self.hits.contains(&hit.digest)) || self.is_compiled(file)
+    }
+
+    /// Whether a file is byte code whose source is an unmodified file of a package: the compiler joins what stands apart
+    /// there, so that a secret may be whole in the byte code alone.
+    fn is_compiled(&self, file: &FileHits) -> bool {
+        file.source.as_ref().is_some_and(|source| self.contents.contains(source))
+    }
+}
+
 impl Member {
-    fn digest(&self, tar: &File) -> io::Result<Sha256> {
-        Sha256::of_reader(&mut FileRange::new(tar, self.offset, self.size)).map(|(digest, _)| digest)
+    fn content(&self, tar: &File) -> io::Result<Content> {
+        let (digest, size) = Sha256::of_reader(&mut FileRange::new(tar, self.offset, self.size))?;
+        Ok(Content { path: self.path.clone(), size, digest })
     }
 }
 
@@ -133,38 +204,32 @@ impl Work<'_> {
     fn config(&mut self, id: &Sha256) -> Result<FileHits, SecretsError> {
         let bytes = self.store.read_blob(id)?;
         let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
-        Ok(FileHits { path: "image config".to_owned(), hits, source: None })
+        Ok(FileHits { path: "image config".to_owned(), hits, content: None, source: None })
     }
 
-    /// Whether a file is byte code whose source is an unmodified file of a package: the compiler joins what stands apart
-    /// there, so that a secret may be whole in the byte code alone.
-    fn is_compiled_from(&self, tars: &[Sha256], file: &FileHits) -> Result<bool, SecretsError> {
-        let Some((path, digest)) = &file.source else { return Ok(false) };
-        for tar in tars {
-            if self.member(tar, path)? == Some(*digest) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// What is kept of whether a tar has files.
+    fn kept_contents(&self, tar: &Sha256) -> BTreeMap<Content, bool> {
+        let answers = self.store.memo(CONTENTS_MEMO, tar).and_then(|answer| serde_json::from_slice(&answer).ok());
+        answers.map(|answers: Vec<(Content, bool)>| answers.into_iter().collect()).unwrap_or_default()
     }
 
-    /// The digest of a regular file in a tar.
-    fn member(&self, tar: &Sha256, path: &Path) -> Result<Option<Sha256>, SecretsError> {
-        let mut question = Hasher::default();
-        question.field(tar.as_bytes());
-        question.field(path.as_os_str().as_bytes());
-        let question = question.finish();
-        let kept = self.store.memo(MEMBER_MEMO, &question);
-        if let Some(digest) = kept.and_then(|answer| serde_json::from_slice(&answer).ok()) {
-            return Ok(digest);
-        }
+    /// Whether a tar has these files, with these bytes under these paths; kept with the answers that there were before.
+    fn contents(
+        &self,
+        tar: &Sha256,
+        asked: &BTreeSet<&Content>,
+        mut answers: BTreeMap<Content, bool>,
+    ) -> Result<BTreeMap<Content, bool>, SecretsError> {
         let (archive, members) = self.members(tar)?;
-        let member = members.iter().find(|member| member.path == path);
-        let digest = member.map(|member| member.digest(&archive)).transpose();
-        let digest = digest.map_err(FsError::new("read", self.store.blob_path(tar)))?;
-        let answer = serde_json::to_vec(&digest).unwrap_or_default();
-        self.store.set_memo(MEMBER_MEMO, &question, &answer)?;
-        Ok(digest)
+        let sizes: BTreeSet<(&[u8], u64)> =
+            asked.iter().map(|content| (content.path.as_os_str().as_bytes(), content.size)).collect();
+        let alike = members.iter().filter(|member| sizes.contains(&(member.path.as_os_str().as_bytes(), member.size)));
+        let there = alike.map(|member| member.content(&archive)).collect::<io::Result<BTreeSet<_>>>();
+        let there = there.map_err(FsError::new("read", self.store.blob_path(tar)))?;
+        answers.extend(asked.iter().map(|content| ((*content).clone(), there.contains(*content))));
+        let answer = serde_json::to_vec(&answers.iter().collect::<Vec<_>>()).unwrap_or_default();
+        self.store.set_memo(CONTENTS_MEMO, tar, &answer)?;
+        Ok(answers)
     }
 
     fn members(&self, digest: &Sha256) -> Result<(File, Vec<Member>), SecretsError> {
@@ -180,14 +245,14 @@ impl Work<'_> {
         Ok((tar, members))
     }
 
+    /// The kept answer for a tar.
+    fn kept(&self, digest: &Sha256) -> Option<Vec<FileHits>> {
+        self.store.memo(MEMO, &question(digest)).and_then(|answer| serde_json::from_slice(&answer).ok())
+    }
+
     /// The kept answer for a tar, or a new one.
     fn tar(&mut self, digest: &Sha256) -> Result<Vec<FileHits>, SecretsError> {
-        let mut question = Hasher::default();
-        question.field(patterns_digest().as_bytes());
-        question.field(digest.as_bytes());
-        let question = question.finish();
-        let kept = self.store.memo(MEMO, &question);
-        if let Some(files) = kept.and_then(|answer| serde_json::from_slice(&answer).ok()) {
+        if let Some(files) = self.kept(digest) {
             return Ok(files);
         }
         let (tar, members) = self.members(digest)?;
@@ -196,9 +261,16 @@ impl Work<'_> {
         let fail = FsError::new("read", self.store.blob_path(digest));
         let files = scan_members(self.scanner()?, &tar, &members, advance).map_err(fail)?;
         let answer = serde_json::to_vec(&files).unwrap_or_default();
-        self.store.set_memo(MEMO, &question, &answer)?;
+        self.store.set_memo(MEMO, &question(digest), &answer)?;
         Ok(files)
     }
+}
+
+fn question(tar: &Sha256) -> Sha256 {
+    let mut question = Hasher::default();
+    question.field(patterns_digest().as_bytes());
+    question.field(tar.as_bytes());
+    question.finish()
 }
 
 /// Looks through files side by side; the answer is in the tar's order.
@@ -221,11 +293,11 @@ fn scan_members(
                 continue;
             }
             let found = hits.and_then(|hits| {
-                let source =
-                    members.iter().find(|other| python_source(&member.path).is_some_and(|path| path == other.path));
-                let source =
-                    source.map(|other| Ok::<_, io::Error>((other.path.clone(), other.digest(tar)?))).transpose()?;
-                Ok(FileHits { path: format!("/{}", member.path.display()), hits, source })
+                let source = python_source(&member.path);
+                let source = source.and_then(|path| members.iter().find(|other| other.path == path));
+                let source = source.map(|source| source.content(tar)).transpose()?;
+                let path = format!("/{}", member.path.display());
+                Ok(FileHits { path, hits, content: Some(member.content(tar)?), source })
             });
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, found));
         }
@@ -239,6 +311,8 @@ fn scan_members(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::audit::Level;
     use crate::base::archive::Compression;
@@ -315,6 +389,78 @@ mod tests {
         assert_eq!(check(&store, layer, &[package])[0].1, Level::Note);
         let modified = tar(&store, &[("s/m.py", source + "# more\n"), code]);
         assert_eq!(check(&store, modified, &[package])[0].1, Level::Error);
+    }
+
+    #[test]
+    fn packages_are_looked_through_only_for_what_is_not_theirs() {
+        let (_directory, store) = store();
+        let text = format!("id={}", key());
+        let [package, other] = [tar(&store, &[("etc/b", text.clone())]), tar(&store, &[("etc/c", String::new())])];
+        let layer = tar(&store, &[("etc/b", text.clone())]);
+        assert_eq!(check(&store, layer, &[other, package])[0].1, Level::Note);
+        assert_eq!(store.memos(MEMO).unwrap().len(), 1, "the layer");
+        store.remove_blob(&package).unwrap();
+        assert_eq!(check(&store, layer, &[other, package])[0].1, Level::Note, "the answer is kept");
+
+        let changed = tar(&store, &[("etc/b", text + "\n")]);
+        assert_eq!(check(&store, changed, &[other])[0].1, Level::Error);
+        assert_eq!(store.memos(MEMO).unwrap().len(), 3, "two layers and a package");
+    }
+
+    #[test]
+    fn a_damaged_package_makes_nothing_public() {
+        let (_directory, store) = store();
+        let files = [("etc/b", key()), ("etc/c", "1".into())];
+        let (layer, package) = (tar(&store, &files[..1]), tar(&store, &files));
+        let mut bytes = std::fs::read(store.blob_path(&package)).unwrap();
+        let at = bytes.iter().rposition(|byte| *byte == b'1').unwrap();
+        bytes[at] = b'2';
+        std::fs::write(store.blob_path(&package), bytes).unwrap();
+        let id = store.add_blob(b"{}").unwrap();
+        let layers = vec![SealedLayer { origin: "system".into(), diff_id: layer, size: 0, blob: None }];
+        let image = SealedImage { id, platform: Platform::LINUX_AMD64, has_healthcheck: false, layers };
+        let (project, progress) = (Secrets::default(), Progress::hidden());
+        let request =
+            ImageRequest { image: &image, public: &[package], project: &project, store: &store, progress: &progress };
+        assert!(matches!(check_image(&request), Err(SecretsError::Store(_))));
+    }
+
+    #[test]
+    fn what_is_public_is_the_same_whether_packages_were_looked_through_or_not() {
+        let other = "AKIA\u{b7}ZK7VQ2MTXW4NLE3R".replace('\u{b7}', "");
+        let parts = |key: &str| (format!("k = 'AKIA' '{}'\n", &key[4..]), format!("\0{key}\0"));
+        let ((source, code), (_, other_code)) = (parts(&key()), parts(&other));
+        let pyc = "s/__pycache__/m.cpython-313.pyc";
+        let layers = [
+            vec![("etc/b", key())],
+            vec![("etc/b", key() + "\n"), ("etc/c", other.clone())],
+            vec![("s/m.py", source.clone()), (pyc, code.clone())],
+            vec![("s/m.py", source.clone() + "#\n"), (pyc, code), ("t/__pycache__/m.cpython-313.pyc", other_code)],
+        ];
+        let packages = [
+            vec![],
+            vec![("etc/b", key())],
+            vec![("usr/b", key()), ("etc/c", other.clone())],
+            vec![("s/m.py", source), ("etc/b", key() + "\t")],
+            vec![("t/m.py", other)],
+        ];
+        for (number, layer) in layers.iter().enumerate() {
+            for (at, first) in packages.iter().enumerate() {
+                for second in &packages[at..] {
+                    let (_directory, store) = store();
+                    let public = [first, second].map(|files| tar(&store, files));
+                    let layer = tar(&store, layer);
+                    let lazily = check(&store, layer, &public);
+                    assert_eq!(check(&store, layer, &public), lazily, "a second time");
+                    let progress = Progress::hidden();
+                    let phase = progress.bytes("", 0);
+                    let advance = |bytes| phase.advance(bytes);
+                    let mut work = Work { store: &store, scanner: None, looked: 0, advance: &advance };
+                    public.iter().for_each(|tar| drop(work.tar(tar).unwrap()));
+                    assert_eq!(check(&store, layer, &public), lazily, "layer {number}, {first:?}, {second:?}");
+                }
+            }
+        }
     }
 
     #[test]
