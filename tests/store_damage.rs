@@ -15,6 +15,7 @@ use oclock::base::environment::Environment;
 use oclock::base::explain::{Explain, Kind};
 use oclock::base::http::HttpOptions;
 use oclock::base::progress::Progress;
+use oclock::model::Artifact;
 use oclock::ops::{self, Asking, Missing, Paths, Repair, Session, SessionOptions, Verdict, VerifyOptions};
 use support::mutations::Dice;
 use support::project::Project;
@@ -155,7 +156,7 @@ impl Bench {
     }
 
     fn forget_parts(&self) {
-        for kind in ["system", "npm", "pip", "ground", "python"] {
+        for kind in ["system", "npm", "pip"] {
             fs::remove_dir_all(self.store().join("memo").join(kind)).ok();
         }
     }
@@ -208,6 +209,35 @@ fn damage_is_found_when_staging_and_repaired_from_the_sources() {
     }
     println!("{refused} refused, {same} staged as locked, {found} damaged what is locked");
     assert!(refused > 0 && same > 0 && found > 0, "{refused} {same} {found}");
+}
+
+/// Parts are made side by side; which error is told does not depend on which of them is done first.
+#[test]
+fn of_several_damaged_parts_the_first_is_told() {
+    let registries = Registries::serve();
+    let bench = Bench::new(&registries);
+    let lock = bench.session.lock().unwrap();
+    let digests = |pins: Vec<&Artifact>| pins.iter().map(|artifact| artifact.sha256).collect::<Vec<_>>();
+    let parts = [
+        digests(lock.apt.iter().map(|pin| &pin.artifact).collect()),
+        digests(lock.npm.iter().map(|pin| &pin.artifact).collect()),
+        digests(lock.pip.iter().map(|pin| &pin.artifact).collect()),
+    ];
+    let path = |digest| bench.session.store.blob_path(digest);
+    let whole: BTreeMap<PathBuf, Vec<u8>> =
+        parts.iter().flatten().map(|digest| (path(digest), fs::read(path(digest)).unwrap())).collect();
+    whole.keys().for_each(|path| overwrite(path, b"damaged"));
+    for part in &parts {
+        for _ in 0..5 {
+            bench.forget_parts();
+            let error = ops::context(&bench.session, None, None).unwrap_err();
+            assert_eq!(error.kind(), Kind::Distrust);
+            let evidence = error.evidence().join("\n");
+            assert!(part.iter().any(|digest| evidence.contains(&digest.to_string())), "{error}\n{evidence}");
+        }
+        part.iter().for_each(|digest| overwrite(&path(digest), &whole[&path(digest)]));
+    }
+    assert_eq!(bench.stage(), Ok(bench.golden.clone()));
 }
 
 /// What is staged may be a hard link to the store: nobody may write through it.

@@ -100,9 +100,8 @@ pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> 
     entries.insert("Containerfile".to_owned(), Entry::Text { mode: 0o644, bytes: text });
     let mut own = Own { entries: &mut entries };
     own.text("steps/env", variables(&request.rendered.instructions.variables));
-    own.tar("system", &system_part(request)?);
-    let npm = npm_part(request)?;
-    let pip = pip_part(request)?;
+    let (system, npm, pip) = parts(request)?;
+    own.tar("system", &system);
     if let Some(npm) = &npm {
         own.tar("npm", npm);
         own.script("steps/npm-scripts", npm);
@@ -284,6 +283,16 @@ fn question(request: &ContextRequest<'_>, kind: &str, pins: &[PinView<'_>]) -> H
         hasher.field(if pin.required_by.iter().any(|by| by == crate::lock::MANIFEST) { "asked" } else { "" });
     }
     hasher
+}
+
+/// Debian's part, npm's and Python's, made side by side. Where several fail, the first of them in this order is told.
+fn parts(request: &ContextRequest<'_>) -> Result<(Part, Option<Part>, Option<Part>), AssembleError> {
+    std::thread::scope(|scope| {
+        let (npm, pip) = (scope.spawn(|| npm_part(request)), scope.spawn(|| pip_part(request)));
+        let (system, npm, pip) = (system_part(request), npm.join(), pip.join());
+        let end = |panic| std::panic::resume_unwind(panic);
+        Ok((system?, npm.unwrap_or_else(end)?, pip.unwrap_or_else(end)?))
+    })
 }
 
 fn system_part(request: &ContextRequest<'_>) -> Result<Part, AssembleError> {
