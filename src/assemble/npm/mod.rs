@@ -18,13 +18,16 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::graph::Installed;
-use self::package::{Content, EntryError, Next, Package, bytes_of, each_entry, join};
+use self::package::{Package, join};
 use crate::base::tar::{TarMeta, TarWriter};
 use crate::lock::NpmPin;
 use crate::manifest::NpmSection;
 use crate::model::{PackageName, Sha256};
 use crate::resolve::npm::{INSTALL_EVENTS, compare_names, install_scripts};
 use crate::store::Store;
+
+/// How many packages are read ahead of the one that is being written.
+const PACKAGES_AHEAD: usize = 2;
 
 #[cfg(test)]
 mod tests;
@@ -163,9 +166,7 @@ impl<W: Write> Layer<'_, W> {
         root: &mut Root<'_>,
         wishes: Option<&BTreeMap<String, String>>,
     ) -> Result<(), NpmAssembleError> {
-        for (place, pin) in root.places.clone() {
-            self.write_package(root, &place, pin)?;
-        }
+        self.write_packages(root)?;
         root.commands.sort_by(|a, b| a.path.cmp(&b.path));
         self.write_links(root)?;
         if !root.places.is_empty() {
@@ -177,13 +178,31 @@ impl<W: Write> Layer<'_, W> {
         }
     }
 
-    fn write_package(&mut self, root: &mut Root<'_>, place: &str, pin: &NpmPin) -> Result<(), NpmAssembleError> {
-        let mut package = Package::read(pin, self.store)?;
+    /// Writes packages in order, while a second thread reads the next ones.
+    fn write_packages(&mut self, root: &mut Root<'_>) -> Result<(), NpmAssembleError> {
+        let (places, store) = (&root.places.clone(), self.store);
+        std::thread::scope(|scope| {
+            let (sender, packages) = std::sync::mpsc::sync_channel(PACKAGES_AHEAD);
+            scope.spawn(move || places.values().all(|pin| sender.send(Package::read(pin, store)).is_ok()));
+            places
+                .iter()
+                .zip(packages)
+                .try_for_each(|((place, pin), package)| self.write_package(root, place, pin, package?))
+        })
+    }
+
+    fn write_package(
+        &mut self,
+        root: &mut Root<'_>,
+        place: &str,
+        pin: &NpmPin,
+        mut package: Package,
+    ) -> Result<(), NpmAssembleError> {
         let location = root.location(place).unwrap_or_default().to_owned();
         self.describe(root, &location, pin, &package)?;
         for (directory, manifest) in package.manifests.clone() {
             for (_, file) in links::commands(&manifest) {
-                package.fix_command(&join(&directory, &file), pin, self.store)?;
+                package.fix_command(&join(&directory, &file)).map_err(NpmAssembleError::Write)?;
             }
         }
         self.directory(place)?;
@@ -201,17 +220,14 @@ impl<W: Write> Layer<'_, W> {
         }
         for (path, file) in &package.files {
             let path = format!("{place}/{path}");
-            let meta = TarMeta::root(file.mode);
-            match &file.content {
-                _ if path.contains("/node_modules/.bin/") => {
-                    root.binaries.insert(path, (file.mode, bytes_of(file, pin, self.store)?));
-                }
-                Content::Held(bytes) => self.file(&path, &meta, bytes)?,
-                Content::Entry(number) => {
-                    self.parents(&path)?;
-                    self.copy_entry(pin, *number, &path, &meta)?;
-                }
+            let failed = NpmAssembleError::Write;
+            if path.contains("/node_modules/.bin/") {
+                root.binaries.insert(path, (file.mode, file.bytes(u64::MAX).map_err(failed)?));
+                continue;
             }
+            self.parents(&path)?;
+            let meta = TarMeta::root(file.mode);
+            self.out.file(in_tar(&path), &meta, file.size, &mut file.reader()).map_err(failed)?;
         }
         Ok(())
     }
@@ -247,18 +263,6 @@ impl<W: Write> Layer<'_, W> {
             root.installed.insert(here, Installed { manifest: manifest.clone(), integrity, has_scripts });
         }
         Ok(())
-    }
-
-    fn copy_entry(&mut self, pin: &NpmPin, wanted: usize, path: &str, meta: &TarMeta) -> Result<(), NpmAssembleError> {
-        let out = &mut *self.out;
-        each_entry(pin, self.store, |number, entry| {
-            if number != wanted {
-                return Ok(Next::More);
-            }
-            let size = entry.size();
-            out.file(in_tar(path), meta, size, entry).map_err(EntryError::Io)?;
-            Ok(Next::Done)
-        })
     }
 
     fn write_links(&mut self, root: &Root<'_>) -> Result<(), NpmAssembleError> {

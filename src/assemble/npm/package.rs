@@ -4,7 +4,9 @@
 //! every path is stripped, whatever it is called. Of files with the same path, the last one counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tar::EntryType;
@@ -12,24 +14,26 @@ use tar::EntryType;
 use super::error::NpmAssembleError;
 use super::links;
 use crate::base::archive::decompress;
+use crate::base::fs::scratch_file;
+use crate::base::untar::FileRange;
 use crate::lock::NpmPin;
 use crate::resolve::npm::{HasBinding, claimed_identity};
 use crate::store::Store;
 
 /// Files up to this size are kept in memory while their package is written.
-const SMALL_FILE: u64 = 4 << 20;
-/// So much of a package is kept in memory; the rest is read from the tarball a second time.
-const HELD_PER_PACKAGE: u64 = 48 << 20;
+const SMALL_FILE: u64 = 1 << 20;
+/// So much of a package is kept in memory; the rest is put into a scratch file.
+const HELD_PER_PACKAGE: u64 = 16 << 20;
 /// So much of a file npm looks at for a line ending of Windows.
-const SHEBANG_WINDOW: usize = 2048;
+const SHEBANG_WINDOW: u64 = 2048;
 
 /// Where a file's bytes are.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Here.
     Held(Vec<u8>),
-    /// In the tarball, as its entry of this number.
-    Entry(usize),
+    /// In the package's scratch file, from this offset on.
+    Scratch(Arc<File>, u64),
 }
 
 /// One file.
@@ -41,6 +45,23 @@ pub(super) struct PackageFile {
     pub size: u64,
     /// The bytes or where they are.
     pub content: Content,
+}
+
+impl PackageFile {
+    /// Reads its bytes from the start.
+    pub fn reader(&self) -> Box<dyn Read + '_> {
+        match &self.content {
+            Content::Held(bytes) => Box::new(&bytes[..]),
+            Content::Scratch(file, offset) => Box::new(FileRange::new(file, *offset, self.size)),
+        }
+    }
+
+    /// All bytes, or the first `limit` of them.
+    pub fn bytes(&self, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.reader().take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// A package, unpacked.
@@ -61,8 +82,16 @@ impl Package {
     pub fn read(pin: &NpmPin, store: &Store) -> Result<Self, NpmAssembleError> {
         let label = format!("{}@{}", pin.name, pin.version);
         let mut package = Self { label: label.clone(), ..Self::default() };
-        let mut reader = Reader { ignores: BTreeSet::new(), held: 0 };
-        each_entry(pin, store, |number, entry| reader.take(&mut package, number, entry))?;
+        let blob = store.open_blob(&pin.artifact.sha256)?;
+        Reader { ignores: BTreeSet::new(), held: 0, scratch: None, store }.read(&mut package, blob).map_err(
+            |error| {
+                let package = label.clone();
+                match error {
+                    EntryError::Io(source) => NpmAssembleError::Archive { package, source },
+                    EntryError::Path(path, why) => NpmAssembleError::HostilePath { package, path, why },
+                }
+            },
+        )?;
         let found = package.manifests.get("").map(claimed_identity).unwrap_or_default();
         if Some(found.as_str()) != label.split('+').next() {
             return Err(NpmAssembleError::WrongPackage { package: label, found });
@@ -82,28 +111,16 @@ impl Package {
     }
 
     /// Makes a command executable and takes the carriage return from its first line, as npm does when it links it.
-    pub fn fix_command(&mut self, path: &str, pin: &NpmPin, store: &Store) -> Result<(), NpmAssembleError> {
+    pub fn fix_command(&mut self, path: &str) -> io::Result<()> {
         let Some(file) = self.files.get_mut(path) else { return Ok(()) };
         file.mode = 0o755;
-        let start = match &file.content {
-            Content::Held(bytes) => bytes[..bytes.len().min(SHEBANG_WINDOW)].to_vec(),
-            Content::Entry(number) => read_entry(pin, store, *number, SHEBANG_WINDOW as u64)?,
-        };
-        let Some(at) = windows_line_end(&start) else { return Ok(()) };
-        let mut bytes = bytes_of(file, pin, store)?;
+        let Some(at) = windows_line_end(&file.bytes(SHEBANG_WINDOW)?) else { return Ok(()) };
+        let mut bytes = file.bytes(u64::MAX)?;
         bytes.remove(at);
         let text = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
         file.size = text.len() as u64;
         file.content = Content::Held(text);
         Ok(())
-    }
-}
-
-/// All bytes of a file.
-pub(super) fn bytes_of(file: &PackageFile, pin: &NpmPin, store: &Store) -> Result<Vec<u8>, NpmAssembleError> {
-    match &file.content {
-        Content::Held(bytes) => Ok(bytes.clone()),
-        Content::Entry(number) => read_entry(pin, store, *number, u64::MAX),
     }
 }
 
@@ -119,35 +136,8 @@ pub(super) fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
-/// The first `limit` bytes of one entry of a pin's tarball.
-fn read_entry(pin: &NpmPin, store: &Store, wanted: usize, limit: u64) -> Result<Vec<u8>, NpmAssembleError> {
-    let mut bytes = Vec::new();
-    each_entry(pin, store, |number, entry| {
-        if number == wanted {
-            entry.take(limit).read_to_end(&mut bytes)?;
-        }
-        Ok(Next::from_done(number == wanted))
-    })?;
-    Ok(bytes)
-}
-
-/// Whether to go on with the next entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Go on.
-    More,
-    /// What was wanted is found.
-    Done,
-}
-
-impl Next {
-    fn from_done(done: bool) -> Self {
-        if done { Self::Done } else { Self::More }
-    }
-}
-
 /// What went wrong with an entry.
-pub(super) enum EntryError {
+enum EntryError {
     /// Reading.
     Io(io::Error),
     /// Its path, and why.
@@ -162,54 +152,41 @@ impl From<io::Error> for EntryError {
 
 type Entry<'a, 'b> = tar::Entry<'a, Box<dyn Read + Send + 'b>>;
 
-/// Calls `each` with every entry of a pin's verified tarball and its number.
-pub(super) fn each_entry(
-    pin: &NpmPin,
-    store: &Store,
-    mut each: impl FnMut(usize, &mut Entry<'_, '_>) -> Result<Next, EntryError>,
-) -> Result<(), NpmAssembleError> {
-    let label = || format!("{}@{}", pin.name, pin.version);
-    let fail = |source| NpmAssembleError::Archive { package: label(), source };
-    let blob = store.open_blob(&pin.artifact.sha256)?;
-    let mut archive = tar::Archive::new(decompress(io::BufReader::with_capacity(1 << 18, blob)).map_err(fail)?);
-    for (number, entry) in archive.entries().map_err(fail)?.enumerate() {
-        match each(number, &mut entry.map_err(fail)?) {
-            Ok(Next::More) => {}
-            Ok(Next::Done) => break,
-            Err(EntryError::Io(error)) => return Err(fail(error)),
-            Err(EntryError::Path(path, why)) => {
-                return Err(NpmAssembleError::HostilePath { package: label(), path, why });
-            }
-        }
-    }
-    Ok(())
-}
-
-struct Reader {
+struct Reader<'a> {
     ignores: BTreeSet<String>,
     held: u64,
+    /// With its length.
+    scratch: Option<(Arc<File>, u64)>,
+    store: &'a Store,
 }
 
-impl Reader {
-    fn take(&mut self, package: &mut Package, number: usize, entry: &mut Entry<'_, '_>) -> Result<Next, EntryError> {
+impl Reader<'_> {
+    fn read(&mut self, package: &mut Package, blob: File) -> Result<(), EntryError> {
+        let mut archive = tar::Archive::new(decompress(io::BufReader::with_capacity(1 << 18, blob))?);
+        for entry in archive.entries()? {
+            self.take(package, &mut entry?)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, package: &mut Package, entry: &mut Entry<'_, '_>) -> Result<(), EntryError> {
         let kind = entry.header().entry_type();
         let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous);
         if !is_file && kind != EntryType::Directory {
-            return Ok(Next::More);
+            return Ok(());
         }
         let raw = entry.path_bytes().into_owned();
         let is_directory = kind == EntryType::Directory || raw.ends_with(b"/");
-        let Some(path) = safe_path(&raw)? else { return Ok(Next::More) };
+        let Some(path) = safe_path(&raw)? else { return Ok(()) };
         if is_directory {
             if !package.files.contains_key(&path) {
                 package.directories.insert(path);
             }
-            return Ok(Next::More);
+            return Ok(());
         }
-        let Some(path) = self.renamed(path) else { return Ok(Next::More) };
+        let Some(path) = self.renamed(path) else { return Ok(()) };
         check_parents(package, &path)?;
-        self.keep(package, path, number, entry)?;
-        Ok(Next::More)
+        Ok(self.keep(package, path, entry)?)
     }
 
     /// npm takes `.gitignore` for `.npmignore`, unless there was one before.
@@ -226,13 +203,7 @@ impl Reader {
         Some(path)
     }
 
-    fn keep(
-        &mut self,
-        package: &mut Package,
-        path: String,
-        number: usize,
-        entry: &mut Entry<'_, '_>,
-    ) -> io::Result<()> {
+    fn keep(&mut self, package: &mut Package, path: String, entry: &mut Entry<'_, '_>) -> io::Result<()> {
         let size = entry.size();
         let mode = ((entry.header().mode()? | 0o666) & 0o777 & !0o022) | 0o600;
         let manifest_of = manifest_directory(&path);
@@ -243,7 +214,7 @@ impl Reader {
             self.held += size;
             Content::Held(bytes)
         } else {
-            Content::Entry(number)
+            self.put_aside(entry)?
         };
         if let (Some(directory), Content::Held(bytes)) = (manifest_of, &content) {
             let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -255,6 +226,19 @@ impl Reader {
         }
         package.files.insert(path, PackageFile { mode, size, content });
         Ok(())
+    }
+
+    fn put_aside(&mut self, entry: &mut Entry<'_, '_>) -> io::Result<Content> {
+        let (file, length) = match &mut self.scratch {
+            Some(scratch) => scratch,
+            none => {
+                let file = scratch_file(&self.store.root().join("tmp")).map_err(io::Error::other)?;
+                none.insert((Arc::new(file), 0))
+            }
+        };
+        let offset = *length;
+        *length += io::copy(entry, &mut &**file)?;
+        Ok(Content::Scratch(Arc::clone(file), offset))
     }
 }
 
