@@ -61,6 +61,22 @@ impl Bench {
         Ok((out.finish().unwrap(), tree))
     }
 
+    /// Writes an environment, and keeps it as the last one.
+    fn keep(&self, pins: &[&PipPin]) -> Vec<u8> {
+        let (tar, tree) = self.write(&SPEC, pins).unwrap();
+        tree.laid.keep(&self.store.add_blob(&tar).unwrap(), &self.store).unwrap();
+        tar
+    }
+
+    /// What the pins give where nothing is kept, or why they are refused.
+    fn anew(&self, pins: &[&PipPin]) -> Result<Vec<u8>, String> {
+        let other = Self::new();
+        for pin in pins {
+            other.store.add_blob(&self.store.read_blob(pin.wheel_sha256()).unwrap()).unwrap();
+        }
+        other.write(&SPEC, pins).map(|(tar, _)| tar).map_err(|error| error.to_string())
+    }
+
     fn refused(&self, wheel: &WheelBuilder) -> String {
         let pin = self.pin(wheel, "manifest");
         let error = self.write(&SPEC, &[&pin]).unwrap_err();
@@ -299,4 +315,83 @@ fn a_damaged_or_missing_wheel_is_never_unpacked() {
     assert_eq!(bench.write(&SPEC, &[&pin]).unwrap_err().kind(), Kind::Unable);
     let no_zip = bench.pin_bytes(&wheel("a", "1"), b"no zip", "manifest");
     assert_eq!(bench.write(&SPEC, &[&no_zip]).unwrap_err().kind(), Kind::Distrust);
+}
+
+#[test]
+fn wheels_of_the_last_environment_are_copied_and_the_bytes_are_the_same() {
+    let bench = Bench::new();
+    let deep = |name: &str, version: &str| {
+        let file = format!("space/{name}/deep/{version}.py");
+        bench.pin(&wheel(name, version).file(&file, "deep\n", 0o100_644), "manifest")
+    };
+    let shared = |name: &str| bench.pin(&wheel(name, "1").file("top/__init__.py", "same\n", 0o100_644), "manifest");
+    let (first, old, new) = (bench.pin(&full(), "manifest"), deep("b", "1"), deep("b", "2"));
+    let (other, second, third) = (deep("a", "1"), shared("y"), shared("z"));
+    let unasked = bench.pin(&full(), "b");
+    let sets: [&[&PipPin]; 8] = [
+        &[&first, &old, &other, &second, &third],
+        &[&first, &new, &other, &second, &third],
+        &[&first, &new, &other, &third],
+        &[&first, &new, &second],
+        &[&unasked, &new, &other],
+        &[&new],
+        &[],
+        &[&first, &old, &other, &second, &third],
+    ];
+    for (number, pins) in sets.iter().enumerate() {
+        assert!(bench.keep(pins) == bench.anew(pins).unwrap(), "set {number}");
+        assert!(bench.keep(pins) == bench.anew(pins).unwrap(), "set {number} a second time");
+    }
+    // Which wheels were copied is seen by taking them away: not the one that has a file in common with another.
+    for (pin, is_copied) in [(&first, true), (&old, true), (&other, true), (&second, true), (&third, false)] {
+        let bytes = bench.store.read_blob(pin.wheel_sha256()).unwrap();
+        bench.store.remove_blob(pin.wheel_sha256()).unwrap();
+        assert_eq!(bench.write(&SPEC, sets[0]).is_ok(), is_copied, "{}", pin.name);
+        bench.store.add_blob(&bytes).unwrap();
+    }
+    let elsewhere = VenvSpec { path: "/srv/env", ..SPEC };
+    bench.store.remove_blob(first.wheel_sha256()).unwrap();
+    assert_eq!(bench.write(&elsewhere, &[&first]).unwrap_err().kind(), Kind::Unable, "another place");
+}
+
+#[test]
+fn a_wheel_that_is_damaged_in_the_last_environment_is_unpacked_again() {
+    let bench = Bench::new();
+    let (one, two) = (bench.pin(&full(), "manifest"), bench.pin(&wheel("two", "2"), "manifest"));
+    let tar = bench.keep(&[&one, &two]);
+    let path = bench.store.blob_path(&oclock::model::Sha256::of(&tar));
+    let at = |needle: &[u8]| tar.windows(needle.len()).position(|bytes| bytes == needle).unwrap();
+    let content = at(b"# two 2\n");
+    let header = at(format!("{SITE}/two/__init__.py").as_bytes());
+    for place in [content, header, header + 124, tar.len() / 2] {
+        let mut damaged = tar.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(bench.write(&SPEC, &[&one, &two]).unwrap().0 == tar, "{place}");
+    }
+    let mut damaged = tar.clone();
+    damaged[content] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    bench.store.remove_blob(one.wheel_sha256()).unwrap();
+    assert!(bench.write(&SPEC, &[&one, &two]).unwrap().0 == tar, "the other wheel is whole");
+    std::fs::write(&path, &tar[..at(b"print(1)\n")]).unwrap();
+    assert_eq!(bench.write(&SPEC, &[&one, &two]).unwrap_err().kind(), Kind::Unable, "cut short");
+    bench.store.remove_blob(&oclock::model::Sha256::of(&tar)).unwrap();
+    assert_eq!(bench.write(&SPEC, &[&two]).unwrap().0, bench.anew(&[&two]).unwrap());
+}
+
+#[test]
+fn a_copied_wheel_replaces_nothing_and_is_not_replaced() {
+    let bench = Bench::new();
+    let with = |name: &str, path: &str| bench.pin(&wheel(name, "1").file(path, name, 0o100_644), "manifest");
+    let kept = with("m", "space/file.py");
+    bench.keep(&[&kept]);
+    for name in ["a", "z"] {
+        for path in ["space/file.py", "space", "space/file.py/more"] {
+            let other = with(name, path);
+            let error = bench.write(&SPEC, &[&kept, &other]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Distrust);
+            assert_eq!(Err(error.to_string()), bench.anew(&[&kept, &other]), "{name} {path}");
+        }
+    }
 }

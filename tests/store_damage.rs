@@ -161,6 +161,10 @@ impl Bench {
         }
     }
 
+    fn forget_wheels(&self) {
+        fs::remove_dir_all(self.store().join("memo/pip-last")).ok();
+    }
+
     fn verdict(&self) -> (Verdict, Vec<&'static str>) {
         let options =
             VerifyOptions { asking: Asking::Nobody, missing: Missing::Refused, previous: None, rebuild: None };
@@ -179,9 +183,12 @@ fn damage_is_found_when_staging_and_repaired_from_the_sources() {
     let mut dice = Dice::new(seed);
     let (mut refused, mut same, mut found) = (0, 0, 0);
     for round in 0..rounds {
-        // Every other time no part is kept, so that all artifacts are read.
+        // Every other time no part is kept, and half of these times no wheel: all artifacts are read.
         if round % 2 == 0 {
             bench.forget_parts();
+        }
+        if round % 4 == 0 {
+            bench.forget_wheels();
         }
         let names: Vec<PathBuf> = files(&bench.store()).into_keys().filter(|name| !name.starts_with("tmp")).collect();
         let (what, changed) = damage(&bench.store(), &names, &mut dice);
@@ -230,6 +237,7 @@ fn of_several_damaged_parts_the_first_is_told() {
     for part in &parts {
         for _ in 0..5 {
             bench.forget_parts();
+            bench.forget_wheels();
             let error = ops::context(&bench.session, None, None).unwrap_err();
             assert_eq!(error.kind(), Kind::Distrust);
             let evidence = error.evidence().join("\n");

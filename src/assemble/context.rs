@@ -442,11 +442,16 @@ fn pip_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError>
     if executable != DEBIAN_PYTHON {
         key.field(executable);
     }
-    part("pip", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
+    let mut laid = None;
+    let part = part("pip", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
         let spec =
             pip::VenvSpec { path: &request.manifest.pip.path, python: minor, python_version: &python, executable };
         let tree = pip::write_environment(&spec, &pins, request.store, out)?;
+        laid = Some(tree.laid);
         Ok(Written { roots: tree.roots, script: Some(script_of(&tree.compile)) })
-    })
-    .map(Some)
+    })?;
+    if let Some(laid) = laid {
+        laid.keep(&part.digest, request.store)?;
+    }
+    Ok(Some(part))
 }

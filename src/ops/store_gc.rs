@@ -45,10 +45,11 @@ impl BlobKind {
 }
 
 /// Memos whose answers name blobs that were made, not fetched.
-const MADE: [(&str, BlobKind); 10] = [
+const MADE: [(&str, BlobKind); 11] = [
     ("system", BlobKind::Part),
     ("npm", BlobKind::Part),
     ("pip", BlobKind::Part),
+    ("pip-last", BlobKind::Part),
     ("deb-contents", BlobKind::Part),
     ("built-wheel", BlobKind::Part),
     ("step", BlobKind::Step),
@@ -59,7 +60,7 @@ const MADE: [(&str, BlobKind); 10] = [
 ];
 
 /// Memos whose questions are blobs.
-const OF_BLOBS: [&str; 2] = ["archive", "tar-contents"];
+const OF_BLOBS: [&str; 3] = ["archive", "pip-files", "tar-contents"];
 
 /// How much may stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 mod canonical;
 mod environment;
 mod error;
+mod laid;
 mod record;
 mod scripts;
 mod tree;
@@ -23,8 +24,10 @@ use crate::store::Store;
 
 pub use canonical::{CanonicalWheel, canonical_wheel};
 pub use error::PipAssembleError;
+pub use laid::LaidWheels;
 
 use environment::Layout;
+use laid::{FoundFile, wheel_key};
 use tree::Tree;
 use wheel::Wheel;
 pub use wheel::WheelFacts;
@@ -53,6 +56,8 @@ pub struct PipTree {
     /// The command that compiles all byte code inside the image, in parallel and with unchecked hashes, so that neither
     /// times nor cores matter. Files that are no valid Python are left without, as pip leaves them.
     pub compile: Vec<String>,
+    /// Where the files of wheels are, to be kept with the tar.
+    pub laid: LaidWheels,
 }
 
 /// What runs inside: part of the question that a kept environment answers.
@@ -80,8 +85,8 @@ pub fn write_environment<W: Write>(
     if let Some(twice) = pins.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(PipAssembleError::Twice { name: twice[0].name.clone() });
     }
-    install(&pins, store, &layout, &mut tree)?;
-    Ok(PipTree { roots: vec![layout.root.clone()], compile: environment::compile_command(&layout) })
+    let laid = install(&pins, store, &layout, &mut tree)?;
+    Ok(PipTree { roots: vec![layout.root.clone()], compile: environment::compile_command(&layout), laid })
 }
 
 /// Verifies the wheel of a pin without laying it out: its hash, its archive, that its METADATA names the pin's project and
@@ -93,26 +98,53 @@ pub fn verify_wheel(pin: &PipPin, store: &Store) -> Result<WheelFacts, PipAssemb
     Wheel::open(pin, store)?.verify()
 }
 
-/// Installs wheels in order, while a second thread opens the next ones, which means hashing all their bytes.
+/// A wheel on its way into the environment.
+enum Next<'a> {
+    /// To be unpacked.
+    Wheel(Box<Wheel<'a>>),
+    /// In the last environment.
+    Laid(Vec<FoundFile<'a>>),
+}
+
+/// Installs wheels in order, while a second thread finds or opens the next ones, which means hashing all their bytes.
 fn install<W: Write>(
     pins: &[&PipPin],
     store: &Store,
     layout: &Layout,
     tree: &mut Tree<'_, W>,
-) -> Result<(), PipAssembleError> {
+) -> Result<LaidWheels, PipAssembleError> {
+    let mut laid = LaidWheels::new(layout);
+    let last = laid.last(store);
+    let is_asked = |pin: &PipPin| pin.required_by.iter().any(|by| by == MANIFEST);
+    tree.take_files();
     std::thread::scope(|scope| {
-        let (sender, opened) = std::sync::mpsc::sync_channel(WHEELS_AHEAD);
+        let (sender, ready) = std::sync::mpsc::sync_channel(WHEELS_AHEAD);
+        let last = &last;
         scope.spawn(move || {
             for pin in pins {
-                if sender.send((pin, Wheel::open(pin, store))).is_err() {
+                let key = wheel_key(pin, is_asked(pin));
+                let next = match last.as_ref().and_then(|last| last.wheel(&key)) {
+                    Some(files) => Ok(Next::Laid(files)),
+                    None => Wheel::open(pin, store).map(|wheel| Next::Wheel(Box::new(wheel))),
+                };
+                if sender.send((pin, key, next)).is_err() {
                     break;
                 }
             }
         });
-        for (pin, wheel) in opened {
-            let asked = pin.required_by.iter().any(|by| by == MANIFEST);
-            wheel?.install(layout, asked, tree)?;
+        for (pin, key, next) in ready {
+            let is_free = |found: &FoundFile<'_>| tree.placed(&found.file.place).is_none();
+            let count = match next? {
+                Next::Wheel(wheel) => wheel.install(layout, is_asked(pin), tree)?,
+                Next::Laid(files) if files.iter().all(is_free) => tree.copy(files, pin.wheel_file())?,
+                // Another wheel has brought one of its files: whether it may is for the wheel itself to say.
+                Next::Laid(_) => Wheel::open(pin, store)?.install(layout, is_asked(pin), tree)?,
+            };
+            let files = tree.take_files();
+            if files.len() == count {
+                laid.insert(key, files);
+            }
         }
-        Ok(())
+        Ok(laid)
     })
 }

@@ -5,8 +5,11 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::PipAssembleError;
 use super::environment::Layout;
+use super::laid::{FoundFile, LaidFile};
 use crate::base::tar::{TarMeta, TarWriter};
 use crate::model::{Hasher, Sha256};
 
@@ -20,7 +23,7 @@ pub(super) enum Placed {
 }
 
 /// Whether a file may be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Executable {
     No,
     Yes,
@@ -31,11 +34,17 @@ pub(super) struct Tree<'a, W: Write> {
     out: &'a mut TarWriter<W>,
     root: String,
     placed: BTreeMap<String, Placed>,
+    files: Vec<LaidFile>,
 }
 
 impl<'a, W: Write> Tree<'a, W> {
     pub(super) fn new(out: &'a mut TarWriter<W>, layout: &Layout) -> Self {
-        Self { out, root: layout.root.clone(), placed: BTreeMap::new() }
+        Self { out, root: layout.root.clone(), placed: BTreeMap::new(), files: Vec::new() }
+    }
+
+    /// The files that were written since this was last asked.
+    pub(super) fn take_files(&mut self) -> Vec<LaidFile> {
+        std::mem::take(&mut self.files)
     }
 
     /// What stands at a path, if anything.
@@ -100,16 +109,37 @@ impl<'a, W: Write> Tree<'a, W> {
         if self.placed.get(path) == Some(&placed) {
             return Ok(());
         }
-        self.parent(path)?;
-        self.claim(path, placed, who)?;
-        let mode = if executable == Executable::Yes { 0o755 } else { 0o644 };
         let mut hashing = Hashing { inner: content, hasher: Hasher::default() };
-        let written = self.out.file(relative(path), &TarMeta::root(mode), size, &mut hashing);
-        written.map_err(PipAssembleError::Write)?;
+        self.verified_file(LaidFile { place: path.to_owned(), digest, executable }, size, &mut hashing, who)?;
         if hashing.hasher.finish() == digest {
             return Ok(());
         }
         Err(hostile(who, "a file has other bytes than its RECORD says", path))
+    }
+
+    /// Writes a file whose bytes need not be held against its digest any more.
+    pub(super) fn verified_file(
+        &mut self,
+        file: LaidFile,
+        size: u64,
+        content: &mut dyn Read,
+        who: &str,
+    ) -> Result<(), PipAssembleError> {
+        self.parent(&file.place)?;
+        self.claim(&file.place, Placed::File(file.digest, file.executable), who)?;
+        let mode = if file.executable == Executable::Yes { 0o755 } else { 0o644 };
+        let written = self.out.file(relative(&file.place), &TarMeta::root(mode), size, content);
+        self.files.push(file);
+        written.map_err(PipAssembleError::Write)
+    }
+
+    /// Writes files of another environment; returns how many they are.
+    pub(super) fn copy(&mut self, files: Vec<FoundFile<'_>>, who: &str) -> Result<usize, PipAssembleError> {
+        let count = files.len();
+        for mut found in files {
+            self.verified_file(found.file.clone(), found.size, &mut found.content, who)?;
+        }
+        Ok(count)
     }
 
     fn parent(&mut self, path: &str) -> Result<(), PipAssembleError> {

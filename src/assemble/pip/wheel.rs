@@ -183,13 +183,14 @@ impl<'a> Wheel<'a> {
         Ok((row, digest))
     }
 
-    /// Lays the wheel out: its files in the order of where they go, then what pip would generate.
+    /// Lays the wheel out: its files in the order of where they go, then what pip would generate. Returns how many files it
+    /// has there; those that another wheel has brought before are among them.
     pub(super) fn install<W: Write>(
         mut self,
         layout: &Layout,
         asked: bool,
         tree: &mut Tree<'_, W>,
-    ) -> Result<(), PipAssembleError> {
+    ) -> Result<usize, PipAssembleError> {
         if let Some(text) = self.text("entry_points.txt")? {
             self.entry_points = scripts::parse(&text, &layout.version)
                 .map_err(|line| self.bad("an entry point makes no sense", &line))?;
@@ -288,7 +289,7 @@ impl<'a> Wheel<'a> {
         asked: bool,
         mut rows: Vec<Row>,
         tree: &mut Tree<'_, W>,
-    ) -> Result<(), PipAssembleError> {
+    ) -> Result<usize, PipAssembleError> {
         let name = self.name();
         for entry in &self.entry_points {
             let place = format!("{}/{}", layout.bin, entry.name);
@@ -306,7 +307,9 @@ impl<'a> Wheel<'a> {
         }
         let place = format!("{info}/RECORD");
         rows.push(Row { path: record_path(&place, layout), hash: String::new(), size: String::new() });
-        tree.small_file(&place, record::render(rows).as_bytes(), name)
+        let count = rows.len();
+        tree.small_file(&place, record::render(rows).as_bytes(), name)?;
+        Ok(count)
     }
 }
 
