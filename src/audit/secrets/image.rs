@@ -24,7 +24,7 @@ use crate::image::{SealedImage, SealedLayer, python_source};
 use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
-const MEMO: &str = "secrets";
+const MEMO: &str = "file-secrets";
 const CONTENTS_MEMO: &str = "tar-contents";
 
 /// What is looked through.
