@@ -125,7 +125,7 @@ error: `plugin@1.0.0` cannot be placed: its wishes and those of its neighbours c
     let why = "  needy 1 depends on hello (>= 3)\n  hello 2.10-3 is what there is\n";
     refused(&needy, &["update"], 3, &format!("{head}{why}{note}"));
     let hostile = edited(&registries, "oclock.toml", "\"hello\"", "\"hello\", \"hostile\"");
-    let why = "  hello 2.10-3 conflicts with hostile 1, which was chosen before\n";
+    let why = "  hostile 1 conflicts with hello 2.10-3\n";
     refused(&hostile, &["update"], 3, &format!("{head}{why}{note}"));
 }
 

@@ -16,7 +16,6 @@ use super::universe::{IndexText, Origin, Universe, VersionId};
 use super::{AptRequest, AptSolution, Question, deb, solve};
 use crate::base::http::HttpClient;
 use crate::lock::{AptPin, ArchivePin, ESSENTIAL};
-use crate::manifest::Recommends;
 use crate::model::{PackageName, PackageVersion};
 use crate::source::Source;
 use crate::store::Store;
@@ -211,9 +210,6 @@ enum Hold {
     Nothing,
 }
 
-/// One of the two ways to choose.
-type SolverOf = fn(&Universe<'_>, &[VersionId], Recommends) -> Result<Vec<VersionId>, SolveError>;
-
 type Holds<'p> = BTreeMap<&'p str, Hold>;
 
 impl Keeping {
@@ -319,13 +315,11 @@ impl Keeping {
                 Hold::Version(id) => Some(*id),
                 Hold::Package | Hold::Nothing => None,
             }));
-            match self.attempt(universe, &suites, holds, solve::solve_first) {
+            match self.attempt(universe, &suites, holds) {
                 Ok(answer) => return Ok(answer),
                 Err(SolveError::NoSolution { named, steps, ask }) => {
                     if !let_go(holds, &named) {
-                        let error = SolveError::NoSolution { named, steps, ask };
-                        let answer = self.attempt(universe, &suites, holds, solve::solve);
-                        return answer.map_err(|_| error.into());
+                        return Err(SolveError::NoSolution { named, steps, ask }.into());
                     }
                 }
                 // A requirement that was changed since refuses the version that is held.
@@ -345,7 +339,6 @@ impl Keeping {
         universe: &mut Universe<'_>,
         suites: &[SuiteNames],
         holds: &Holds<'_>,
-        choose: SolverOf,
     ) -> Result<(Vec<VersionId>, Asked), SolveError> {
         if let Some(version) = &self.precise {
             for name in &self.moving {
@@ -367,7 +360,7 @@ impl Keeping {
             }
         }
         solve::switch(universe, &requests, &switches, self.question.recommends);
-        let chosen = choose(universe, &requests, self.question.recommends)?;
+        let chosen = solve::solve(universe, &requests, self.question.recommends)?;
         Ok((chosen, Asked { manifest: manifest.into_iter().collect(), essential: essential.into_iter().collect() }))
     }
 

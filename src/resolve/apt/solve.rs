@@ -2,8 +2,7 @@
 //! finds no way the one that it falls back on since 3.0 (`clauses`). What would remove something of the base is refused.
 //!
 //! The behaviour is that of apt 3.0, read in its source and compared by answers (tests/parity_apt.rs), down to the order of
-//! alternatives; no line is taken from it. A plain walk (`solve_first`) says why there is no answer, and chooses where pins are
-//! to be kept.
+//! alternatives; no line is taken from it. Where there is no answer, what the clauses decided says why (`why`).
 
 mod clauses;
 mod heap;
@@ -12,12 +11,10 @@ mod plan;
 mod repair;
 mod sweep;
 mod switch;
-
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+mod why;
 
 use super::error::SolveError;
-use super::relation::{self, Relation};
+use super::relation::Relation;
 use super::universe::{NameId, Universe, VersionId};
 use super::version;
 use crate::manifest::Recommends;
@@ -28,12 +25,6 @@ pub(super) use switch::Switch;
 /// As deep as apt follows dependencies.
 const MAXIMUM_DEPTH: usize = 3000;
 
-/// As many steps as are kept of the alternatives that were tried for one need.
-const MOST_STEPS: usize = 40;
-
-/// Alternatives, one of which must be there.
-type Group<'a> = Vec<Relation<'a>>;
-
 /// Finds everything that `requests` need and the base has not, themselves included, sorted by name.
 ///
 /// First as apt's own resolver does it: everything asked for is planned, then its needs one after the other, then what is
@@ -43,9 +34,8 @@ pub(super) fn solve(
     requests: &[VersionId],
     recommends: Recommends,
 ) -> Result<Vec<VersionId>, SolveError> {
-    let guard = Solver::new(universe, recommends);
     for request in requests {
-        guard.check_request(*request)?;
+        check_request(universe, *request)?;
     }
     let mut plan = Plan::with_requests(universe, requests, recommends);
     let before = plan.states.clone();
@@ -54,15 +44,11 @@ pub(super) fn solve(
         plan.mark_install(*package, Reach::WithNeeds, By::User, 0);
     }
     if !plan.repair(&asked) {
-        let flaw = guard.describe_flaw(&plan);
         plan.states = before;
-        if !plan.choose_by_clauses() {
-            // The plain walk says best how it comes about; where it finds a way that apt does not, the plan says it.
-            return Err(solve_first(universe, requests, recommends).err().unwrap_or(flaw));
-        }
+        plan.choose_by_clauses()?;
     }
     plan.sweep();
-    let mut chosen = guard.check_plan(&plan, requests)?;
+    let mut chosen = check_plan(&plan, requests)?;
     chosen.sort_by_key(|id| universe.version(*id).name);
     Ok(chosen)
 }
@@ -78,518 +64,50 @@ pub(super) fn switch(universe: &mut Universe<'_>, requests: &[VersionId], switch
     }
 }
 
-/// Follows every request depth first and takes the first alternative that can be installed beside what was chosen before. It finds
-/// most answers, and where it finds none it says why.
-pub(super) fn solve_first(
-    universe: &Universe<'_>,
-    requests: &[VersionId],
-    recommends: Recommends,
-) -> Result<Vec<VersionId>, SolveError> {
-    let mut solver = Solver::new(universe, recommends);
-    for request in requests {
-        solver.check_request(*request)?;
-        solver.choose(*request);
+/// Refuses what must not be asked for on this base.
+fn check_request(universe: &Universe<'_>, request: VersionId) -> Result<(), SolveError> {
+    check_replaces_nothing(universe, request)?;
+    let installed = universe.installed(universe.version(request).package);
+    match installed.filter(|installed| *installed != request && universe.version(*installed).is_held) {
+        Some(held) => Err(SolveError::Held { package: universe.label(held), wanted: universe.label(request) }),
+        None => Ok(()),
     }
-    for request in requests {
-        solver.make_room(*request, 0).map_err(Failure::into_error)?;
-        solver.follow(*request, 0).map_err(Failure::into_error)?;
+}
+
+/// What is new in a plan, unless something of the base had to go or to become older for it.
+fn check_plan(plan: &Plan<'_, '_>, requests: &[VersionId]) -> Result<Vec<VersionId>, SolveError> {
+    let universe = plan.universe;
+    let planned: Vec<VersionId> = plan.planned().filter_map(|name| plan.state(name).planned).collect();
+    for package in &plan.installed {
+        if let (Some(current), None) = (plan.current(*package), plan.state(*package).planned) {
+            let against = |id: &&VersionId| {
+                let dependencies = plan.dependencies(**id);
+                let mut negative = dependencies.iter().filter(|one| one.kind.is_negative());
+                negative.any(|one| {
+                    one.targets.iter().any(|target| plan.hits(**id, one.kind, target, Which::Now).contains(&current))
+                })
+            };
+            let because = planned.iter().find(against).or(requests.first());
+            let because = because.map(|id| universe.label(*id)).unwrap_or_default();
+            return Err(SolveError::Removal { package: universe.label(current), because });
+        }
     }
-    solver.check_whole()?;
-    let mut chosen: Vec<VersionId> = solver.order;
-    chosen.sort_by_key(|id| universe.version(*id).name);
+    let is_new = |id: &VersionId| plan.current(plan.package_of(*id)) != Some(*id);
+    let chosen: Vec<VersionId> = planned.into_iter().filter(is_new).collect();
+    chosen.iter().try_for_each(|id| check_replaces_nothing(universe, *id))?;
     Ok(chosen)
 }
 
-/// One line of the way from a request to what is missing.
-#[derive(Clone)]
-struct Step {
-    text: String,
-    /// The packages that it speaks of.
-    names: Vec<String>,
-    /// What could be asked for to get further.
-    ask: Option<String>,
-    /// Whether it holds only beside what was chosen before.
-    is_relative: bool,
-}
-
-impl Step {
-    fn new(text: String, names: Vec<String>) -> Self {
-        Self { text, names, ask: None, is_relative: false }
-    }
-}
-
-/// Why a package cannot be chosen.
-enum Failure {
-    /// It cannot be installed; another alternative may do. The steps lead from it to what is missing.
-    Unmet(Vec<Step>),
-    /// apt would do something that is not supported here.
-    Refused(SolveError),
-}
-
-impl Failure {
-    fn into_error(self) -> SolveError {
-        match self {
-            Self::Unmet(steps) => SolveError::NoSolution {
-                named: steps.iter().flat_map(|step| step.names.clone()).collect(),
-                ask: steps.iter().filter_map(|step| step.ask.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-                steps: steps.into_iter().map(|step| step.text).collect(),
-            },
-            Self::Refused(error) => error,
-        }
-    }
-
-    /// The same failure seen from the package that asked.
-    fn below(self, step: Step) -> Self {
-        match self {
-            Self::Unmet(mut steps) => {
-                steps.insert(0, step);
-                Self::Unmet(steps)
-            }
-            refused @ Self::Refused(_) => refused,
-        }
-    }
-}
-
-struct Solver<'u, 'a> {
-    universe: &'u Universe<'a>,
-    recommends: Recommends,
-    /// What will be there: chosen now or installed before.
-    present: BTreeMap<NameId, VersionId>,
-    /// What was chosen now, in that order.
-    order: Vec<VersionId>,
-    /// Who must not be together with a name.
-    negatives: BTreeMap<NameId, Vec<(VersionId, Relation<'a>)>>,
-    /// What was found impossible, whoever asks, and why.
-    discarded: BTreeMap<VersionId, Vec<Step>>,
-}
-
-impl<'u, 'a> Solver<'u, 'a> {
-    fn new(universe: &'u Universe<'a>, recommends: Recommends) -> Self {
-        let mut solver = Self {
-            universe,
-            recommends,
-            present: BTreeMap::new(),
-            order: Vec::new(),
-            negatives: BTreeMap::new(),
-            discarded: BTreeMap::new(),
-        };
-        for installed in universe.all_installed() {
-            solver.enter(installed);
-        }
-        solver
-    }
-
-    fn enter(&mut self, id: VersionId) {
-        self.present.insert(self.universe.version(id).package, id);
-        for negative in self.negatives_of(id) {
-            if let Some(target) = self.universe.id(negative.name) {
-                self.negatives.entry(target).or_default().push((id, negative));
-            }
-        }
-    }
-
-    fn choose(&mut self, id: VersionId) {
-        let package = self.universe.version(id).package;
-        match self.present.get(&package).copied() {
-            Some(present) if present == id => return,
-            Some(replaced) => self.leave(replaced),
-            None => {}
-        }
-        self.enter(id);
-        self.order.push(id);
-    }
-
-    fn leave(&mut self, id: VersionId) {
-        self.present.remove(&self.universe.version(id).package);
-        for negative in self.negatives_of(id) {
-            let owners = self.universe.id(negative.name).and_then(|target| self.negatives.get_mut(&target));
-            if let Some(owners) = owners {
-                owners.retain(|(owner, _)| *owner != id);
-            }
-        }
-    }
-
-    /// Takes back everything that was chosen since the order had `length` entries.
-    fn undo(&mut self, length: usize) {
-        for id in self.order.split_off(length) {
-            self.leave(id);
-            if let Some(installed) = self.universe.installed(self.universe.version(id).package) {
-                self.enter(installed);
-            }
-        }
-    }
-
-    fn negatives_of(&self, id: VersionId) -> Vec<Relation<'a>> {
-        let stanza = self.universe.stanza(id);
-        let architecture = self.universe.architecture;
-        let mut negatives = relation::list(stanza.conflicts(), architecture);
-        negatives.extend(relation::list(stanza.breaks(), architecture));
-        negatives
-    }
-
-    /// Chooses a version and all it needs, or leaves everything as it was.
-    fn mark(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
-        let package = self.universe.version(id).package;
-        if self.present.get(&package) == Some(&id) {
-            return Ok(());
-        }
-        if let Some(steps) = self.discarded.get(&id) {
-            return Err(Failure::Unmet(steps.clone()));
-        }
-        if depth > MAXIMUM_DEPTH {
-            let text = format!("{} cannot be installed", self.label(id));
-            return Err(Failure::Unmet(vec![Step::new(text, vec![self.name(id)])]));
-        }
-        if let Some(held) = self.held_against(id) {
-            let text = format!("{} would take the place of {}, which the base holds", self.label(id), self.label(held));
-            return Err(Failure::Unmet(vec![Step::new(text, vec![self.name(id)])]));
-        }
-        self.check_replaces_nothing(id).map_err(Failure::Refused)?;
-        let length = self.order.len();
-        let made = self.make_room(id, depth);
-        made.and_then(|()| {
-            self.choose(id);
-            self.follow(id, depth)
-        })
-        .inspect_err(|failure| {
-            self.undo(length);
-            if let Failure::Unmet(steps) = failure
-                && !steps.iter().any(|step| step.is_relative)
-            {
-                self.discarded.insert(id, steps.clone());
-            }
-        })
-    }
-
-    /// Sees to it that nothing excludes a version: what the base has is brought up to date where that is enough.
-    fn make_room(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
-        while let Some(other) = self.conflict(id) {
-            let newer = self.newer_than_installed(other);
-            let Some(newer) = newer.filter(|_| depth < MAXIMUM_DEPTH) else {
-                return Err(self.conflict_failure(id, other));
-            };
-            self.mark(newer, depth + 1)?;
-            if self.conflict(id) == Some(newer) {
-                return Err(self.conflict_failure(id, newer));
-            }
-        }
-        Ok(())
-    }
-
-    /// The candidate that would take the place of a version of the base; nothing when it is the candidate itself.
-    fn newer_than_installed(&self, id: VersionId) -> Option<VersionId> {
-        let package = self.universe.version(id).package;
-        let is_installed = self.universe.installed(package) == Some(id);
-        self.universe.candidate(package).filter(|candidate| is_installed && *candidate != id)
-    }
-
-    /// Brings up to date what needs the version of the base whose place `id` took.
-    fn keep_dependents(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
-        if self.universe.installed(self.universe.version(id).package).is_none() {
-            return Ok(());
-        }
-        let kept: Vec<VersionId> = self.universe.all_installed().collect();
-        for dependent in kept {
-            if self.present.get(&self.universe.version(dependent).package) != Some(&dependent) {
-                continue;
-            }
-            let Some(group) = self.unsatisfied(dependent).into_iter().find(|group| self.is_about(group, id)) else {
-                continue;
-            };
-            let failure = Failure::Unmet(vec![self.describe_need(dependent, &group), self.describe_missing(&group)]);
-            let newer = self.newer_than_installed(dependent).filter(|_| depth < MAXIMUM_DEPTH).ok_or(failure)?;
-            self.mark(newer, depth + 1)?;
-        }
-        Ok(())
-    }
-
-    /// What a present version needs and is not there.
-    fn unsatisfied(&self, id: VersionId) -> Vec<Group<'a>> {
-        let stanza = self.universe.stanza(id);
-        let groups = [stanza.pre_depends(), stanza.depends()].into_iter().flat_map(|field| self.groups(field));
-        groups.filter(|group| !group.iter().any(|relation| self.is_satisfied(relation))).collect()
-    }
-
-    fn groups(&self, field: &'a str) -> Vec<Group<'a>> {
-        relation::groups(field, self.universe.architecture)
-    }
-
-    /// Whether the version that the base has of `id`'s package satisfied a group.
-    fn is_about(&self, group: &[Relation<'_>], id: VersionId) -> bool {
-        let Some(old) = self.universe.installed(self.universe.version(id).package) else { return false };
-        let version = self.universe.version(old);
-        group.iter().any(|relation| {
-            let Some(name) = self.universe.id(relation.name) else { return false };
-            let mut provided = self.universe.providers(name).iter().filter(|provider| provider.version == old);
-            (name == version.package && relation.admits(version.version))
-                || provided.any(|provider| relation.admits_provided(provider.provided))
-        })
-    }
-
-    fn conflict_failure(&self, id: VersionId, other: VersionId) -> Failure {
-        let (name, other_name) = (self.label(id), self.label(other));
-        if self.universe.installed(self.universe.version(other).package) == Some(other) {
-            return Failure::Refused(SolveError::Removal { package: other_name, because: name });
-        }
-        let text = format!("{name} conflicts with {other_name}, which was chosen before");
-        let step = Step::new(text, vec![self.name(id), self.name(other)]);
-        Failure::Unmet(vec![Step { is_relative: true, ..step }])
-    }
-
-    /// Follows what a chosen version needs.
-    fn follow(&mut self, id: VersionId, depth: usize) -> Result<(), Failure> {
-        let stanza = self.universe.stanza(id);
-        for field in [stanza.pre_depends(), stanza.depends()] {
-            for group in self.groups(field) {
-                self.satisfy(&group, depth).map_err(|failure| failure.below(self.describe_need(id, &group)))?;
-            }
-        }
-        if self.recommends == Recommends::Follow {
-            for group in self.groups(stanza.recommends()) {
-                match self.satisfy(&group, depth) {
-                    Err(refused @ Failure::Refused(_)) => return Err(refused),
-                    Err(Failure::Unmet(_)) | Ok(()) => {}
-                }
-            }
-        }
-        self.keep_dependents(id, depth)
-    }
-
-    /// Sees to it that one alternative is there.
-    fn satisfy(&mut self, group: &[Relation<'_>], depth: usize) -> Result<(), Failure> {
-        if group.iter().any(|relation| self.is_satisfied(relation)) {
-            return Ok(());
-        }
-        let mut tried: Vec<Step> = Vec::new();
-        for alternative in self.alternatives(group) {
-            match self.mark(alternative, depth + 1) {
-                Ok(()) => return Ok(()),
-                Err(refused @ Failure::Refused(_)) => return Err(refused),
-                Err(Failure::Unmet(steps)) if tried.is_empty() => tried = steps,
-                // What else was tried is shown once, but it is the first choice that is spoken of.
-                Err(Failure::Unmet(steps)) => {
-                    for step in steps {
-                        if tried.len() < MOST_STEPS && !tried.iter().any(|other| other.text == step.text) {
-                            tried.push(Step { names: Vec::new(), ..step });
-                        }
-                    }
-                }
-            }
-        }
-        if tried.is_empty() {
-            tried.push(self.describe_missing(group));
-        }
-        Err(Failure::Unmet(tried))
-    }
-
-    /// The version of the base whose place another one would take, where the base holds it.
-    fn held_against(&self, id: VersionId) -> Option<VersionId> {
-        let installed = self.universe.installed(self.universe.version(id).package);
-        installed.filter(|installed| *installed != id && self.universe.version(*installed).is_held)
-    }
-
-    fn is_satisfied(&self, relation: &Relation<'_>) -> bool {
-        !self.satisfying(relation).is_empty()
-    }
-
-    /// What is present and satisfies a relation, the package of that very name first.
-    fn satisfying(&self, relation: &Relation<'_>) -> Vec<VersionId> {
-        let Some(name) = self.universe.id(relation.name) else { return Vec::new() };
-        let real = self.present.get(&name).copied();
-        let real = real.filter(|id| relation.admits(self.universe.version(*id).version));
-        let providers = self.universe.providers(name).iter().filter(|provider| {
-            let package = self.universe.version(provider.version).package;
-            self.present.get(&package) == Some(&provider.version) && relation.admits_provided(provider.provided)
-        });
-        real.into_iter().chain(providers.map(|provider| provider.version)).collect()
-    }
-
-    /// The versions to try for a group, best first: newer versions of what is installed before everything else, then by
-    /// alternative from the left, and within each in the order of [`Self::rank`].
-    fn alternatives(&self, group: &[Relation<'_>]) -> Vec<VersionId> {
-        let (mut upgrades, mut others) = (Vec::new(), Vec::new());
-        for relation in group {
-            let mut found = self.universe.all_satisfying(relation);
-            found.sort_by_cached_key(|id| self.rank(*id, relation));
-            for id in found {
-                let is_installed = self.universe.installed(self.universe.version(id).package).is_some();
-                let list = if is_installed { &mut upgrades } else { &mut others };
-                if !list.contains(&id) {
-                    list.push(id);
-                }
-            }
-        }
-        upgrades.append(&mut others);
-        upgrades
-    }
-
-    /// apt's order of providers: installed, of the very name, essential, protected, by priority, last mentioned first.
-    fn rank(&self, id: VersionId, relation: &Relation<'_>) -> (bool, bool, bool, bool, u8, Reverse<NameId>) {
-        let version = self.universe.version(id);
-        let stanza = self.universe.stanza(id);
-        (
-            self.universe.installed(version.package).is_none(),
-            version.name != relation.name,
-            stanza.essential() != "yes",
-            stanza.protected() != "yes" && stanza.important() != "yes",
-            priority_rank(stanza.priority()),
-            Reverse(version.package),
-        )
-    }
-
-    /// Something present that must not be together with `id`.
-    fn conflict(&self, id: VersionId) -> Option<VersionId> {
-        let version = self.universe.version(id);
-        let is_other = |other: &VersionId| self.universe.version(*other).package != version.package;
-        for negative in self.negatives_of(id) {
-            if let Some(other) = self.satisfying(&negative).into_iter().find(is_other) {
-                return Some(other);
-            }
-        }
-        let against = |name: Option<NameId>| name.and_then(|name| self.negatives.get(&name)).into_iter().flatten();
-        let by_name = against(Some(version.package))
-            .find(|(owner, negative)| is_other(owner) && negative.admits(version.version));
-        if let Some((owner, _)) = by_name {
-            return Some(*owner);
-        }
-        let provides = relation::list(self.universe.stanza(id).provides(), self.universe.architecture);
-        provides.iter().find_map(|provided| {
-            let as_version = provided.bound.map(|(_, version)| version);
-            let mut owners = against(self.universe.id(provided.name));
-            owners
-                .find(|(owner, negative)| is_other(owner) && negative.admits_provided(as_version))
-                .map(|found| found.0)
-        })
-    }
-
-    /// Refuses what must not be asked for on this base.
-    fn check_request(&self, request: VersionId) -> Result<(), SolveError> {
-        self.check_replaces_nothing(request)?;
-        match self.held_against(request) {
-            Some(held) => Err(SolveError::Held { package: self.label(held), wanted: self.label(request) }),
-            None => Ok(()),
-        }
-    }
-
-    /// The first thing that does not hold in a plan.
-    fn describe_flaw(&self, plan: &Plan<'_, '_>) -> SolveError {
-        let planned = plan.planned().filter_map(|name| plan.state(name).planned);
-        let flaw = planned.into_iter().find(|id| !plan.is_whole(*id)).and_then(|id| {
-            let dependencies = plan.dependencies(id);
-            let mut critical = dependencies.iter().filter(|one| one.kind.is_critical());
-            let broken = critical.find(|one| !plan.holds(id, one, Which::Planned))?;
-            let mut against =
-                broken.targets.iter().flat_map(|target| plan.hits(id, broken.kind, target, Which::Planned));
-            Some(match against.next() {
-                Some(other) => self.conflict_failure(id, other),
-                None => {
-                    Failure::Unmet(vec![self.describe_need(id, &broken.group), self.describe_missing(&broken.group)])
-                }
-            })
-        });
-        flaw.unwrap_or(Failure::Unmet(Vec::new())).into_error()
-    }
-
-    /// What is new in a plan, unless something of the base had to go or to become older for it.
-    fn check_plan(&self, plan: &Plan<'_, '_>, requests: &[VersionId]) -> Result<Vec<VersionId>, SolveError> {
-        for package in &plan.installed {
-            if let (Some(current), None) = (plan.current(*package), plan.state(*package).planned) {
-                let planned = plan.planned().filter_map(|name| plan.state(name).planned);
-                let against = |id: &VersionId| {
-                    let dependencies = plan.dependencies(*id);
-                    let mut negative = dependencies.iter().filter(|one| one.kind.is_negative());
-                    negative.any(|one| {
-                        one.targets.iter().any(|target| plan.hits(*id, one.kind, target, Which::Now).contains(&current))
-                    })
-                };
-                let because = planned.into_iter().find(against).or(requests.first().copied());
-                let because = because.map(|id| self.label(id)).unwrap_or_default();
-                return Err(SolveError::Removal { package: self.label(current), because });
-            }
-        }
-        let planned = plan.planned().filter_map(|name| plan.state(name).planned);
-        let chosen: Vec<VersionId> = planned.filter(|id| plan.current(plan.package_of(*id)) != Some(*id)).collect();
-        for id in &chosen {
-            self.check_replaces_nothing(*id)?;
-        }
-        Ok(chosen)
-    }
-
-    /// Refuses a version that would take the place of a newer one in the base image.
-    fn check_replaces_nothing(&self, id: VersionId) -> Result<(), SolveError> {
-        let version = self.universe.version(id);
-        match self.universe.installed(version.package) {
-            Some(installed) if installed != id && !self.is_newer(id, installed) => Err(SolveError::Downgrade {
-                package: version.name.to_owned(),
-                installed: self.universe.version(installed).version.to_owned(),
-                wanted: version.version.to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_newer(&self, id: VersionId, other: VersionId) -> bool {
-        self.compare(id, other).is_gt()
-    }
-
-    /// Looks at the answer once more as a whole: everything needed is there, nothing excludes anything.
-    fn check_whole(&self) -> Result<(), SolveError> {
-        for id in &self.order {
-            let stanza = self.universe.stanza(*id);
-            for field in [stanza.pre_depends(), stanza.depends()] {
-                for group in self.groups(field) {
-                    if !group.iter().any(|relation| self.is_satisfied(relation)) {
-                        let steps = vec![self.describe_need(*id, &group), self.describe_missing(&group)];
-                        return Err(Failure::Unmet(steps).into_error());
-                    }
-                }
-            }
-            if let Some(other) = self.conflict(*id) {
-                return Err(self.conflict_failure(*id, other).into_error());
-            }
-        }
-        Ok(())
-    }
-
-    fn describe_need(&self, id: VersionId, group: &[Relation<'_>]) -> Step {
-        let names = std::iter::once(self.name(id)).chain(group.iter().map(|relation| relation.name.to_owned()));
-        Step::new(format!("{} depends on {}", self.label(id), show(group)), names.collect())
-    }
-
-    /// What there is instead of what a group wants, and whether another version would do that is not taken by itself.
-    fn describe_missing(&self, group: &[Relation<'_>]) -> Step {
-        let candidates: Vec<String> = group
-            .iter()
-            .filter_map(|relation| self.universe.candidate(self.universe.id(relation.name)?))
-            .map(|id| self.label(id))
-            .collect();
-        let mut step = match candidates.as_slice() {
-            [] => Step::new(format!("nothing is or provides {}", show(group)), Vec::new()),
-            [one] => Step::new(format!("{one} is what there is"), Vec::new()),
-            several => Step::new(format!("{} are what there is", several.join(" and ")), Vec::new()),
-        };
-        let others = group.iter().flat_map(|relation| {
-            let versions = self.universe.id(relation.name).map(|name| self.universe.versions_of(name));
-            versions.unwrap_or_default().iter().filter(|id| relation.admits(self.universe.version(**id).version))
-        });
-        step.ask = others.max_by(|one, other| self.compare(**one, **other)).map(|id| {
-            let version = self.universe.version(*id);
-            format!("{}={}", version.name, version.version)
-        });
-        step
-    }
-
-    fn compare(&self, one: VersionId, other: VersionId) -> std::cmp::Ordering {
-        version::compare(self.universe.version(one).version, self.universe.version(other).version)
-    }
-
-    fn name(&self, id: VersionId) -> String {
-        self.universe.version(id).name.to_owned()
-    }
-
-    fn label(&self, id: VersionId) -> String {
-        let version = self.universe.version(id);
-        format!("{} {}", version.name, version.version)
+/// Refuses a version that would take the place of a newer one in the base image.
+fn check_replaces_nothing(universe: &Universe<'_>, id: VersionId) -> Result<(), SolveError> {
+    let version = universe.version(id);
+    match universe.installed(version.package) {
+        Some(installed) if installed != id && !universe.is_later(id, installed) => Err(SolveError::Downgrade {
+            package: version.name.to_owned(),
+            installed: universe.version(installed).version.to_owned(),
+            wanted: version.version.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -753,13 +271,38 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_shows_both_ways_to_what_excludes_each_other() {
+        let told = |archive: &[&str], requests: &[&str]| match solve_names(archive, &[], requests) {
+            Err(SolveError::NoSolution { steps, named, .. }) => (steps, named),
+            other => panic!("{other:?}"),
+        };
+        let archive = ["a: Depends b", "b: Conflicts d", "c: Depends d", "d"];
+        let (steps, named) = told(&archive, &["a", "c"]);
+        assert_eq!(steps, ["a 1 depends on b", "c 1 depends on d", "b 1 conflicts with d 1"]);
+        assert_eq!(named, ["a", "b", "c", "d", "b", "d"]);
+        // Of two alternatives, the second is told of too, but it is the first that is spoken of.
+        let archive = ["a: Depends b | e", "b: Conflicts c", "c", "e: Depends missing"];
+        let (steps, named) = told(&archive, &["a", "c"]);
+        let expected = [
+            "a 1 depends on b | e",
+            "b 1 conflicts with c 1",
+            "e 1 depends on missing",
+            "nothing is or provides missing",
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(named, ["a", "b", "e", "b", "c"]);
+        let archive = ["a: Depends v (= 1)", "v 2", "v 1", "c: Depends v (= 2)"];
+        assert_eq!(told(&archive, &["a", "c"]).0, ["a 1 depends on v (= 1)", "v 2 is what there is"]);
+    }
+
+    #[test]
     fn what_was_tried_is_not_told_without_end() {
         let alternatives: Vec<String> = (0..200).map(|number| format!("p{number}")).collect();
         let mut archive = vec![format!("a: Depends {}", alternatives.join(" | "))];
         archive.extend(alternatives.iter().map(|name| format!("{name}: Depends missing-{name}")));
         let lines: Vec<&str> = archive.iter().map(String::as_str).collect();
         match solve_names(&lines, &[], &["a"]) {
-            Err(SolveError::NoSolution { steps, .. }) => assert_eq!(steps.len(), MOST_STEPS + 1),
+            Err(SolveError::NoSolution { steps, .. }) => assert_eq!(steps.len(), why::MOST_LINES),
             other => panic!("{other:?}"),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::control::{Reduced, Stanza, stanzas};
-use super::relation::{self, Relation};
+use super::relation;
 use super::version;
 
 /// A package name's number, in the order of first mention.
@@ -250,6 +250,12 @@ impl<'a> Universe<'a> {
         &self.versions[id.index()]
     }
 
+    /// Its name and version, as people are shown it.
+    pub(super) fn label(&self, id: VersionId) -> String {
+        let Version { name, version, .. } = self.version(id);
+        format!("{name} {version}")
+    }
+
     /// What its stanza says.
     pub(super) fn stanza(&self, id: VersionId) -> Stanza<'a> {
         Stanza::parse(self.version(id).stanza)
@@ -288,20 +294,6 @@ impl<'a> Universe<'a> {
     /// What provides a name, all versions of it; the package of that name is not among them.
     pub(super) fn providers(&self, package: NameId) -> &[Provider<'a>] {
         &self.providers[package.index()]
-    }
-
-    /// The versions that would be taken or are installed, and that satisfy a relation by their own name or by providing.
-    pub(super) fn all_satisfying(&self, relation: &Relation<'_>) -> Vec<VersionId> {
-        let Some(name) = self.id(relation.name) else { return Vec::new() };
-        let real = self.candidate(name).filter(|id| relation.admits(self.version(*id).version));
-        let mut found: Vec<VersionId> = real.into_iter().collect();
-        for provider in self.providers(name) {
-            let is_candidate = self.candidate(self.version(provider.version).package) == Some(provider.version);
-            if is_candidate && relation.admits_provided(provider.provided) && !found.contains(&provider.version) {
-                found.push(provider.version);
-            }
-        }
-        found
     }
 
     /// Every name that is mentioned.

@@ -3,24 +3,28 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 
+use super::super::error::SolveError;
 use super::super::pins::source_of;
+use super::super::relation::Relation;
 use super::super::universe::{NameId, VersionId};
 use super::heap::{make_heap, pop_heap, push_heap};
 use super::plan::{By, Dependency, Kind, Mode, Plan, Which};
+use super::why::{Because, Told};
 use super::{priority_rank, version};
 
 /// How many choices are taken back before it is given up.
 const STEPS: usize = 20_000;
 
 /// Something that is decided: a package, or one version of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Variable {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Variable {
     Package(NameId),
     Version(VersionId),
 }
 
-type ClauseId = usize;
+pub(super) type ClauseId = usize;
 
 /// Which clauses come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,13 +38,15 @@ enum Group {
 }
 
 /// If `reason` is there, one of the choices must be; none of them, where it is negative.
-struct Clause {
+pub(super) struct Clause {
     /// Nothing: it holds in any case.
-    reason: Option<Variable>,
+    pub(super) reason: Option<Variable>,
     group: Group,
-    choices: Vec<Variable>,
+    pub(super) choices: Vec<Variable>,
     is_optional: bool,
-    is_negative: bool,
+    pub(super) is_negative: bool,
+    /// The line of a stanza that it stands for: whose, and which.
+    pub(super) dependency: Option<(VersionId, usize)>,
 }
 
 /// A clause that is still open.
@@ -57,6 +63,7 @@ struct Work {
 #[derive(Clone, Default)]
 struct Fact {
     decision: Option<bool>,
+    because: Because,
     depth: usize,
     clauses: Vec<ClauseId>,
     /// The clauses of which it is a choice.
@@ -70,13 +77,18 @@ enum Done {
     Worked(Work),
 }
 
-/// A contradiction: the last choice was wrong.
-struct Contradiction;
+/// The last choice was wrong.
+pub(super) enum Contradiction {
+    /// Nothing is left of a clause that must hold.
+    Open(ClauseId),
+    /// A variable would have to be there and not.
+    Both { variable: Variable, presence: Because, absence: Because },
+}
 
 type Outcome = Result<(), Contradiction>;
 
-struct Clauses<'p, 'u, 'a> {
-    plan: &'p Plan<'u, 'a>,
+pub(super) struct Clauses<'p, 'u, 'a> {
+    pub(super) plan: &'p Plan<'u, 'a>,
     facts: Vec<Fact>,
     clauses: Vec<Clause>,
     work: Vec<Work>,
@@ -90,9 +102,9 @@ struct Clauses<'p, 'u, 'a> {
 }
 
 impl Plan<'_, '_> {
-    /// Chooses anew what is planned, with all it needs. Says whether there is an answer.
-    pub(super) fn choose_by_clauses(&mut self) -> bool {
-        let Some(versions) = Clauses::new(self).answer() else { return false };
+    /// Chooses anew what is planned, with all it needs. Where that cannot be, it says why.
+    pub(super) fn choose_by_clauses(&mut self) -> Result<(), SolveError> {
+        let versions = Clauses::new(self).answer()?;
         let asked: Vec<NameId> = self.planned().filter(|name| self.state(*name).mode == Mode::Install).collect();
         let gone: Vec<NameId> = self.installed.clone();
         for package in gone {
@@ -107,7 +119,7 @@ impl Plan<'_, '_> {
             let by = if asked.contains(&package) { By::User } else { By::Solver };
             self.take_candidate(package, by);
         }
-        true
+        Ok(())
     }
 }
 
@@ -155,11 +167,42 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         }
     }
 
-    fn answer(mut self) -> Option<Vec<VersionId>> {
-        self.begin().ok()?;
-        self.solve()?;
-        let universe = self.plan.universe;
-        Some(universe.all_versions().filter(|id| self.fact(Variable::Version(*id)).decision == Some(true)).collect())
+    /// Every version that will be there.
+    fn answer(mut self) -> Result<Vec<VersionId>, SolveError> {
+        let begun = self.begin().map_err(|contradiction| self.tell(&contradiction));
+        begun.and_then(|()| self.solve()).map_err(|told| self.describe(&told))?;
+        let is_there = |id: &VersionId| self.decision(Variable::Version(*id)) == Some(true);
+        Ok(self.plan.universe.all_versions().filter(is_there).collect())
+    }
+
+    pub(super) fn clause(&self, id: ClauseId) -> &Clause {
+        &self.clauses[id]
+    }
+
+    pub(super) fn decision(&self, variable: Variable) -> Option<bool> {
+        self.fact(variable).decision
+    }
+
+    pub(super) fn because(&self, variable: Variable) -> &Because {
+        &self.fact(variable).because
+    }
+
+    /// The version that a variable is shown as: of a package the one that is there, else the candidate.
+    pub(super) fn shown(&self, variable: Variable) -> Option<VersionId> {
+        match variable {
+            Variable::Version(id) => Some(id),
+            Variable::Package(name) => {
+                let mut versions = self.plan.universe.versions_of(name).iter().copied();
+                let there = versions.find(|id| self.decision(Variable::Version(*id)) == Some(true));
+                there.or(self.plan.state(name).candidate)
+            }
+        }
+    }
+
+    /// The alternatives that a clause stands for, as they are written.
+    pub(super) fn group(&self, clause: ClauseId) -> Vec<Relation<'a>> {
+        let group = |(owner, index): (VersionId, usize)| self.plan.dependencies(owner)[index].group.clone();
+        self.clauses[clause].dependency.map(group).unwrap_or_default()
     }
 
     /// What is given: only candidates and what the base has, what is asked for, and what the base keeps if it can.
@@ -168,7 +211,7 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         for id in universe.all_versions() {
             let package = self.plan.package_of(id);
             if self.plan.current(package) != Some(id) && self.plan.state(package).candidate != Some(id) {
-                self.decide(Variable::Version(id), false)?;
+                self.decide(Variable::Version(id), false, Because::Given)?;
             }
         }
         for package in universe.all_names().filter(|name| !universe.versions_of(*name).is_empty()) {
@@ -182,10 +225,10 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         let current = self.plan.current(package);
         let is_held = current.is_some_and(|id| self.plan.universe.version(id).is_held);
         if let (Some(current), true, false) = (current, is_held, state.is_protected) {
-            return self.decide(Variable::Version(current), true);
+            return self.decide(Variable::Version(current), true, Because::Given);
         }
         if state.mode == Mode::Delete || (current.is_none() && state.mode == Mode::Keep && state.is_protected) {
-            return self.decide(Variable::Package(package), false);
+            return self.decide(Variable::Package(package), false, Because::Given);
         }
         if state.mode != Mode::Install && current.is_none() {
             return Ok(());
@@ -193,8 +236,8 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         let universe = self.plan.universe;
         if state.is_protected || universe.is_essential(package) || universe.is_important(package) {
             return match (state.mode, state.candidate) {
-                (Mode::Install, Some(candidate)) => self.decide(Variable::Version(candidate), true),
-                _ => self.decide(Variable::Package(package), true),
+                (Mode::Install, Some(candidate)) => self.decide(Variable::Version(candidate), true, Because::Given),
+                _ => self.decide(Variable::Package(package), true, Because::Given),
             };
         }
         let is_newer = state.candidate != current;
@@ -202,7 +245,8 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         let mut versions = universe.versions_of(package).to_vec();
         versions.sort_by(|one, other| self.order(*one, *other, package));
         for choices in [vec![Variable::Package(package)], versions.into_iter().map(Variable::Version).collect()] {
-            let clause = Clause { reason: None, group, choices, is_optional: true, is_negative: false };
+            let clause =
+                Clause { reason: None, group, choices, is_optional: true, is_negative: false, dependency: None };
             let clause = self.register(clause);
             self.add_work(clause)?;
         }
@@ -214,14 +258,18 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         self.choices.len()
     }
 
-    fn decide(&mut self, variable: Variable, decision: bool) -> Outcome {
+    fn decide(&mut self, variable: Variable, decision: bool, because: Because) -> Outcome {
         let depth = self.depth();
         let fact = self.fact_mut(variable);
         match fact.decision {
             Some(before) if before == decision => Ok(()),
-            Some(_) => Err(Contradiction),
+            Some(before) => {
+                let known = fact.because.clone();
+                let (presence, absence) = if before { (known, because) } else { (because, known) };
+                Err(Contradiction::Both { variable, presence, absence })
+            }
             None => {
-                (fact.decision, fact.depth) = (Some(decision), depth);
+                (fact.decision, fact.because, fact.depth) = (Some(decision), because, depth);
                 self.done.push(Done::Decided(variable));
                 self.queue.push_back(variable);
                 Ok(())
@@ -248,7 +296,7 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         for clause in self.fact(variable).choice_of.clone() {
             let Clause { reason, is_negative, is_optional, .. } = self.clauses[clause];
             if let (Some(reason), true, false) = (reason, is_negative, is_optional) {
-                self.decide(reason, false)?;
+                self.decide(reason, false, Because::Clause(clause))?;
             }
         }
         Ok(())
@@ -269,12 +317,12 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
                 } else {
                     for choice in self.clauses[id].choices.clone() {
                         if self.fact(choice).decision.is_none() {
-                            self.decide(choice, true)?;
+                            self.decide(choice, true, Because::Clause(id))?;
                         }
                     }
                 }
             } else if left == 0 && !self.clauses[id].is_optional {
-                self.decide(reason, false)?;
+                self.decide(reason, false, Because::Clause(id))?;
             }
         }
         Ok(())
@@ -290,12 +338,12 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         let clause = &self.clauses[id];
         if clause.is_negative {
             for choice in clause.choices.clone() {
-                self.decide(choice, false)?;
+                self.decide(choice, false, Because::Clause(id))?;
             }
             return Ok(());
         }
         if let ([only], false) = (&clause.choices[..], clause.is_optional) {
-            return self.decide(*only, true);
+            return self.decide(*only, true, Because::Clause(id));
         }
         self.push_work(id, self.depth());
         Ok(())
@@ -349,15 +397,16 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         versions.sort_by(|one, other| self.order(*one, *other, name));
         let choices = versions.iter().copied().map(Variable::Version).collect();
         let reason = Some(Variable::Package(name));
-        self.register(Clause { reason, group: Group::SelectVersion, choices, is_optional: false, is_negative: false });
+        let group = Group::SelectVersion;
+        self.register(Clause { reason, group, choices, is_optional: false, is_negative: false, dependency: None });
         let Some((first, rest)) = versions.split_first() else { return };
         let texts = |id: VersionId| -> Vec<String> { self.plan.dependencies(id).iter().map(text_of).collect() };
         let others: Vec<Vec<String>> = rest.iter().map(|id| texts(*id)).collect();
         let mut shared = HashSet::new();
-        for dependency in self.plan.dependencies(*first).iter() {
+        for (index, dependency) in self.plan.dependencies(*first).iter().enumerate() {
             let text = text_of(dependency);
             if others.iter().all(|other| other.contains(&text)) {
-                self.register_dependency(*first, dependency, Variable::Package(name));
+                self.register_dependency((*first, index), dependency, Variable::Package(name));
                 shared.insert(text);
             }
         }
@@ -369,19 +418,20 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         let reason = Some(Variable::Version(id));
         let choices = vec![Variable::Package(package)];
         let group = Group::SelectVersion;
-        self.register(Clause { reason, group, choices, is_optional: false, is_negative: false });
+        self.register(Clause { reason, group, choices, is_optional: false, is_negative: false, dependency: None });
         for other in self.plan.universe.versions_of(package).iter().filter(|other| **other != id) {
             let choices = vec![Variable::Version(*other)];
-            self.register(Clause { reason, group, choices, is_optional: false, is_negative: true });
+            self.register(Clause { reason, group, choices, is_optional: false, is_negative: true, dependency: None });
         }
-        for dependency in self.plan.dependencies(id).iter() {
+        for (index, dependency) in self.plan.dependencies(id).iter().enumerate() {
             if !self.shared.get(&package).is_some_and(|shared| shared.contains(&text_of(dependency))) {
-                self.register_dependency(id, dependency, Variable::Version(id));
+                self.register_dependency((id, index), dependency, Variable::Version(id));
             }
         }
     }
 
-    fn register_dependency(&mut self, owner: VersionId, dependency: &Dependency<'a>, reason: Variable) {
+    fn register_dependency(&mut self, at: (VersionId, usize), dependency: &Dependency<'a>, reason: Variable) {
+        let owner = at.0;
         if self.plan.is_important(dependency.kind) && !self.is_given_up(owner, dependency) {
             let choices = self.choices_of(owner, dependency);
             let packages: Vec<NameId> = choices.iter().map(|choice| self.package_of(*choice)).collect();
@@ -393,7 +443,8 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
             };
             let is_optional = !dependency.kind.is_critical();
             let is_negative = dependency.kind.is_negative();
-            self.register(Clause { reason: Some(reason), group, choices, is_optional, is_negative });
+            let (reason, dependency) = (Some(reason), Some(at));
+            self.register(Clause { reason, group, choices, is_optional, is_negative, dependency });
         }
     }
 
@@ -485,48 +536,49 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         is_obsolete
     }
 
-    fn solve(&mut self) -> Option<()> {
+    fn solve(&mut self) -> Result<(), Rc<[Told]>> {
         let mut steps = STEPS;
         loop {
-            while self.propagate().is_err() {
-                self.take_back(&mut steps)?;
+            while let Err(contradiction) = self.propagate() {
+                self.take_back(&contradiction, &mut steps)?;
             }
             let Some(work) = pop_heap(&mut self.work, &|one, other| is_less_pressing(&self.clauses, one, other)) else {
-                return Some(());
+                return Ok(());
             };
             self.done.push(Done::Worked(work));
             let clause = &self.clauses[work.clause];
-            if clause.choices.iter().any(|choice| self.fact(*choice).decision == Some(true)) {
+            if clause.choices.iter().any(|choice| self.decision(*choice) == Some(true)) {
                 continue;
             }
-            let open = clause.choices.iter().find(|choice| self.fact(**choice).decision != Some(false)).copied();
-            match open {
-                Some(choice) => {
-                    if work.size > 1 || clause.is_optional {
-                        self.choices.push(self.done.len());
-                        self.done.push(Done::Worked(Work { choice: Some(choice), ..work }));
-                    }
-                    if self.decide(choice, true).is_err() {
-                        self.take_back(&mut steps)?;
-                    }
+            let open = clause.choices.iter().find(|choice| self.decision(**choice) != Some(false)).copied();
+            let decided = match open {
+                Some(choice) if work.size > 1 || clause.is_optional => {
+                    self.choices.push(self.done.len());
+                    self.done.push(Done::Worked(Work { choice: Some(choice), ..work }));
+                    self.decide(choice, true, Because::Choice(work.clause))
                 }
-                None if clause.is_optional => {}
-                None => self.take_back(&mut steps)?,
+                Some(only) => self.decide(only, true, Because::Clause(work.clause)),
+                None if clause.is_optional => Ok(()),
+                None => Err(Contradiction::Open(work.clause)),
+            };
+            if let Err(contradiction) = decided {
+                self.take_back(&contradiction, &mut steps)?;
             }
         }
     }
 
-    /// Takes the last choice back, and rules it out.
-    fn take_back(&mut self, steps: &mut usize) -> Option<()> {
-        let start = self.choices.last().copied().filter(|_| *steps > 0)?;
+    /// Takes the last choice back, and rules it out for what came of it. Where there is none left, that is the answer.
+    fn take_back(&mut self, contradiction: &Contradiction, steps: &mut usize) -> Result<(), Rc<[Told]>> {
+        let told = self.tell(contradiction);
+        let Some(start) = self.choices.last().copied().filter(|_| *steps > 0) else { return Err(told) };
         *steps -= 1;
-        let Some(Done::Worked(Work { choice: Some(choice), .. })) = self.done.get(start) else { return None };
+        let Some(Done::Worked(Work { choice: Some(choice), .. })) = self.done.get(start) else { return Err(told) };
         let choice = *choice;
         while self.done.len() > start {
             match self.done.pop() {
                 Some(Done::Decided(variable)) => {
                     let fact = self.fact_mut(variable);
-                    (fact.decision, fact.depth) = (None, 0);
+                    (fact.decision, fact.because, fact.depth) = (None, Because::Given, 0);
                 }
                 Some(Done::Worked(work)) => self.push_work(work.clause, work.depth),
                 None => {}
@@ -537,7 +589,7 @@ impl<'p, 'u, 'a> Clauses<'p, 'u, 'a> {
         // What only the choice that is gone had brought up.
         self.work.retain(|work| work.depth <= depth);
         make_heap(&mut self.work, &|one, other| is_less_pressing(&self.clauses, one, other));
-        self.decide(choice, false).ok()
+        self.decide(choice, false, Because::Tried(told.clone())).map_err(|_| told)
     }
 }
 
