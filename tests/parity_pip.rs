@@ -11,18 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use oclock::store::Store;
-use pip_parity::{judge, ours, uv, versions};
+use pip_parity::{LIMIT, judge, ours, uv, versions};
 
 /// From tests/parity/pip.txt: the image's own, extras, an old release with what it needs, no solution.
 const SAMPLE: [&str; 4] = ["image", "httpx-extras", "old-idna", "conflict"];
-/// uv alone takes 10 to 15 s for the image's list where looking up names is slow, and several at once take longer.
-const PATIENCE: Duration = Duration::from_secs(240);
-
 /// How many runs of uv there are at once.
-const JUDGES: usize = 2;
+const JUDGES: usize = 4;
 
 #[test]
 fn requests_resolve_as_uv_resolves_them() {
@@ -46,7 +42,7 @@ fn requests_resolve_as_uv_resolves_them() {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((name, request)) = requests.get(at) else { break };
-                    let answer = recalled(name).unwrap_or_else(|| uv(&program, cache.path(), PATIENCE, request));
+                    let answer = recalled(name).unwrap_or_else(|| uv(&program, cache.path(), LIMIT, request));
                     assert!(answers[at].set(answer).is_ok());
                 }
             });

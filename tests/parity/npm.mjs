@@ -50,6 +50,7 @@ try {
     npmVersion: require(join(root, 'package.json')).version,
     registry: process.env.NPM_REGISTRY ?? npm('config', 'get', 'registry'),
     cache: process.env.NPM_CACHE ?? npm('config', 'get', 'cache'),
+    preferOffline: process.env.npm_config_prefer_offline === 'true',
   }
   const add = global ? Object.entries(dependencies).map(([name, range]) => `${name}@${range}`) : null
   if (!global) {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use oclock::base::explain::Explain;
@@ -20,7 +21,8 @@ use oclock::source::Source;
 use oclock::store::Store;
 
 pub const PYTHON: &str = "3.13.5";
-pub const LIMIT: Duration = Duration::from_secs(180);
+/// For one answer; on a busy machine some take minutes.
+pub const LIMIT: Duration = Duration::from_secs(600);
 
 pub fn judge(
     mine: &Result<BTreeMap<String, String>, PipError>,
@@ -105,6 +107,11 @@ pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) 
 
 /// The index that pip on this machine asks.
 pub fn index() -> Source {
+    static FOUND: OnceLock<Source> = OnceLock::new();
+    FOUND.get_or_init(find_index).clone()
+}
+
+fn find_index() -> Source {
     let url = std::env::var("PIP_INDEX_URL").ok().unwrap_or_else(|| {
         let help =
             Command::new("python3").args(["-m", "pip", "install", "--help"]).env("COLUMNS", "500").output().unwrap();
