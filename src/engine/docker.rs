@@ -198,10 +198,10 @@ impl Docker {
 
     /// Removes the image that was named last, and with it those it was made from.
     fn image_cleanup(&self, last: Arc<Mutex<Option<String>>>) -> Cleanup {
-        let remove = self.docker().args(["image", "rm", "--force"]);
+        let docker = self.docker();
         Cleanup::new(move || {
             if let Some(id) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                remove_image(&remove.arg(id));
+                remove_image(&docker, id);
             }
         })
     }
@@ -382,16 +382,30 @@ impl SavedImage {
     }
 }
 
-/// Removes an image. After a build that was broken off, the daemon still ends its container for a moment.
-fn remove_image(remove: &Invocation) {
+/// After an interrupt the daemon may still be at work: its container holds the image for a moment, or it has made one more,
+/// which nobody has read the name of.
+fn remove_image(docker: &Invocation, mut id: String) {
     for _ in 0..REMOVE_TRIES {
-        match remove.run() {
-            Err(error) if error.evidence().iter().any(|line| line.contains("conflict")) => {
-                std::thread::sleep(REMOVE_PAUSE);
-            }
+        match docker.clone().args(["image", "rm", "--force", &id]).run() {
+            Err(error) if error.evidence().iter().any(|line| line.contains("conflict")) => {}
             _ => return,
         }
+        match made_from(docker, &id) {
+            Some(child) => id = child,
+            None => std::thread::sleep(REMOVE_PAUSE),
+        }
     }
+}
+
+/// An image that was made from this one by another step.
+fn made_from(docker: &Invocation, id: &str) -> Option<String> {
+    let since = format!("since={id}");
+    let list = docker.clone().args(["image", "ls", "--all", "--quiet", "--no-trunc", "--filter", &since]);
+    let newer = list.run().ok()?.text();
+    let inspect = docker.clone().args(["image", "inspect", "--format", "{{.Id}} {{.Parent}}"]).args(newer.lines());
+    let pairs = inspect.run().ok()?.text();
+    let mut pairs = pairs.lines().filter_map(|line| line.split_once(' '));
+    pairs.find(|(_, parent)| parent.trim_start_matches("sha256:").starts_with(id)).map(|(child, _)| child.to_owned())
 }
 
 fn resolve(parent: &Path, target: &Path) -> Option<PathBuf> {
