@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, StatVfsMountFlags};
+use rustix::fs::{FileType, Mode, StatVfsMountFlags};
 
 use super::environment::Environment;
 use super::sandbox::memory_groups;
@@ -49,16 +49,12 @@ pub fn directory(environment: &Environment) -> Option<PathBuf> {
     }
     rustix::fs::mkdir(&own, Mode::RWXU).ok();
     let found = rustix::fs::lstat(&own).ok()?;
-    let is_own = found.st_uid == uid.as_raw() && found.st_mode == kind_and_mode(Mode::RWXU);
+    let own_mode = FileType::Directory.as_raw_mode() | Mode::RWXU.as_raw_mode();
+    let is_own = found.st_uid == uid.as_raw() && found.st_mode == own_mode;
     (is_own && xattr::set(&own, ATTRIBUTE, b"y").is_ok()).then_some(own)
 }
 
 /// Bytes that are free in the file system of a path; 0 where that cannot be found out.
 pub fn free(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-/// The kind and the mode of a directory as stat(2) gives them.
-fn kind_and_mode(mode: Mode) -> u32 {
-    rustix::fs::FileType::Directory.as_raw_mode() | mode.as_raw_mode()
 }

@@ -95,7 +95,7 @@ pub struct Invocation {
     input: Option<PathBuf>,
     directory: Option<PathBuf>,
     limit: Option<Duration>,
-    unwanted: Option<Unwanted>,
+    unwanted: Unwanted,
 }
 
 /// Says from another thread that a program's result is not wanted any more. It is ended then, as if by an interrupt.
@@ -141,7 +141,7 @@ impl Invocation {
             input: None,
             directory: None,
             limit: None,
-            unwanted: None,
+            unwanted: Unwanted::default(),
         }
     }
 
@@ -204,7 +204,7 @@ impl Invocation {
     /// Ends the program and its children when its result is not wanted any more.
     #[must_use]
     pub fn unless(mut self, unwanted: Unwanted) -> Self {
-        self.unwanted = Some(unwanted);
+        self.unwanted = unwanted;
         self
     }
 
@@ -338,7 +338,7 @@ impl Invocation {
                 Ok(None) => {}
                 Err(source) => return Err(self.start_error(source)),
             }
-            if self.unwanted.as_ref().is_some_and(Unwanted::is_said) {
+            if self.unwanted.is_said() {
                 end_group(child);
                 child.wait().ok();
                 return Err(ProcessError::Interrupted);

@@ -5,22 +5,19 @@
 //! guessed, at worst the work is lost.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 
-use super::apply::{Files, copy_into};
-use super::build::{keep, kept_result, key_of, order_of, split_of};
-use super::disk::Disk;
+use super::apply::{Files, change};
+use super::build::{PartsRoom, kept_result, key_of, split_of};
 use super::plan::{Action, Step};
-use super::root::Owner;
 use super::split::Parts;
 use super::state::State;
 use crate::base::process::Unwanted;
 use crate::base::sandbox::Sandbox;
 use crate::engine::{BuildRequest, Split};
 use crate::model::Sha256;
-use crate::store::Store;
 
 /// A thread that waits for its start and then for its result to be fetched. Once this is dropped the result is not wanted.
 pub(super) struct Ahead {
@@ -57,7 +54,8 @@ impl Ahead {
         let sandbox = sandbox.unless(unwanted.clone());
         let ((start, started), (made, answer)) = (channel(), channel());
         scope.spawn(move || {
-            let work = Work { sandbox, request, before, step, split, store, place };
+            let room = PartsRoom { sandbox: &sandbox, request, store, action: &step.action, place: &place };
+            let work = Work { room, split, before };
             if started.recv().is_ok()
                 && let Some(result) = work.carry_out()
             {
@@ -88,46 +86,33 @@ impl Drop for Ahead {
 }
 
 struct Work<'a> {
-    sandbox: Sandbox,
-    request: &'a BuildRequest<'a>,
-    before: &'a [Step],
-    step: &'a Step,
+    room: PartsRoom<'a>,
     split: &'a Split,
-    store: &'a Store,
-    place: PathBuf,
+    before: &'a [Step],
 }
 
 impl Work<'_> {
     fn carry_out(&self) -> Option<Made> {
+        let PartsRoom { request, action, .. } = self.room;
         let (state, files) = self.state()?;
         let parts = Parts::of(self.split, &state);
         let questions = parts.digests(&state).into_iter();
-        let questions = questions.map(|(part, digest)| (part, key_of(&self.step.action, "part", &digest)));
-        let missing = questions.filter(|(_, key)| kept_result(&self.request.known, key).is_none());
+        let questions = questions.map(|(part, digest)| (part, key_of(action, "part", &digest)));
+        let missing = questions.filter(|(_, key)| kept_result(&request.known, key).is_none());
         let (names, keys): (Vec<PathBuf>, Vec<Sha256>) = missing.unzip();
         if names.is_empty() {
             return None;
         }
         let root = parts.root_for(&names, &state);
-        let archive = self.place.join("step.tar");
-        let mut order = order_of(&self.step.action, self.request);
-        let mut disk = Disk::new(&self.sandbox, &self.place);
-        let extent = disk.run(&root, &files.archives, &mut order, &archive, &mut |_| {}).ok()?;
-        let (archive, _) = keep(self.store, &keys, &archive, extent).ok()?;
+        let (archive, _) = self.room.make(&root, &keys, &files.archives, &mut |_| {}).ok()??;
         Some(Made { archive, keys: keys.into_iter().collect() })
     }
 
     /// The root as the context's files alone make it.
     fn state(&self) -> Option<(State, Files<'_>)> {
         let mut state = State::default();
-        let mut files = Files::open(self.request.context, self.request.known).ok()?;
-        for step in self.before {
-            match &step.action {
-                Action::MakeDirectory { path } => drop(state.ensure_directory(Path::new(path), Owner::ROOT).ok()?),
-                Action::Copy(copy) => copy_into(&mut state, &mut files, copy).ok()?,
-                Action::Run { .. } => {}
-            }
-        }
+        let mut files = Files::open(self.room.request.context, self.room.request.known).ok()?;
+        self.before.iter().try_for_each(|step| change(&mut state, &mut files, &step.action)).ok()?;
         Some((state, files))
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::archive::Archive;
-use super::plan::CopyAction;
+use super::plan::{Action, CopyAction};
 use super::root::{Owner, at};
 use super::state::State;
 use crate::base::tar::TarMeta;
@@ -61,8 +61,17 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Does what a step says without running anything: of a RUN that is nothing.
+pub(super) fn change(state: &mut State, files: &mut Files<'_>, action: &Action) -> io::Result<()> {
+    match action {
+        Action::MakeDirectory { path } => state.ensure_directory(Path::new(path), Owner::ROOT).map(drop),
+        Action::Copy(copy) => copy_into(state, files, copy),
+        Action::Run { .. } => Ok(()),
+    }
+}
+
 /// Copies or unpacks each source.
-pub(super) fn copy_into(state: &mut State, files: &mut Files<'_>, copy: &CopyAction) -> io::Result<()> {
+fn copy_into(state: &mut State, files: &mut Files<'_>, copy: &CopyAction) -> io::Result<()> {
     let owner = match &copy.owner {
         Some(owner) => find_owner(state, owner)?,
         None => Owner::ROOT,
@@ -197,7 +206,7 @@ impl Adder<'_> {
 
 impl State {
     /// A directory; where there is none it is made with mode 0755 for `owner`, and its parents for root. Gives its own path.
-    pub(super) fn ensure_directory(&mut self, path: &Path, owner: Owner) -> io::Result<PathBuf> {
+    fn ensure_directory(&mut self, path: &Path, owner: Owner) -> io::Result<PathBuf> {
         let mut waiting = parts(path);
         let (mut here, mut links) = (PathBuf::new(), 0);
         while let Some(part) = waiting.pop() {

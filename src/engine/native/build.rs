@@ -6,11 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ahead::Ahead;
-use super::apply::{Files, copy_into};
+use super::apply::{Files, change};
 use super::archive::Archive;
 use super::disk::{Disk, Extent};
 use super::plan::{Action, Step};
-use super::root::Owner;
 use super::split::Parts;
 use super::state::State;
 use super::{HOST_NAME, NAME, drop_damaged};
@@ -90,11 +89,8 @@ impl<'a> Build<'a> {
             why: error.to_string(),
         };
         match &step.action {
-            Action::MakeDirectory { path } => {
-                self.state.ensure_directory(Path::new(path), Owner::ROOT).map(drop).map_err(refused)
-            }
-            Action::Copy(copy) => copy_into(&mut self.state, &mut self.files, copy).map_err(refused),
             Action::Run { .. } => self.run(step, on_line),
+            action => change(&mut self.state, &mut self.files, action).map_err(refused),
         }
         .map_err(|source| EngineError::Step {
             number: step.number,
@@ -169,20 +165,17 @@ impl<'a> Build<'a> {
         if !missing.is_empty() {
             let (names, keys): (Vec<PathBuf>, Vec<Sha256>) = missing.into_iter().unzip();
             let root = parts.root_for(&names, &self.state);
-            let mut order = order_of(&step.action, self.request);
-            let mut disk = Disk::new(self.disk.sandbox(), &self.place.join("parts"));
-            let path = self.place.join(format!("step-{}.tar", step.number));
-            let extent = match disk.run(&root, &self.files.archives, &mut order, &path, on_line) {
-                Err(ProcessError::Interrupted) => return Err(ProcessError::Interrupted),
-                Err(_) => return Ok(None),
-                Ok(extent) => extent,
-            };
-            let (digest, archive) = keep(store, &keys, &path, extent)?;
-            self.kept.push(digest);
-            for name in &names {
-                parts.take(name, &archive, &mut state).map_err(|error| cannot_keep(&error))?;
+            let sandbox = self.disk.sandbox();
+            let place = self.place.join("parts");
+            let room = PartsRoom { sandbox, request: self.request, store, action: &step.action, place: &place };
+            match room.make(&root, &keys, &self.files.archives, on_line)? {
+                None => return Ok(None),
+                Some((digest, archive)) => {
+                    self.kept.push(digest);
+                    kept.entry(digest).or_default().extend(names);
+                    archives.insert(digest, archive);
+                }
             }
-            self.files.archives.push(archive);
         }
         for (digest, names) in kept {
             let Some(archive) = archives.remove(&digest) else { continue };
@@ -230,8 +223,38 @@ impl<'a> Build<'a> {
     }
 }
 
+/// Where the parts of a step that have no kept result are carried out.
+pub(super) struct PartsRoom<'a> {
+    pub sandbox: &'a Sandbox,
+    pub request: &'a BuildRequest<'a>,
+    pub store: &'a Store,
+    pub action: &'a Action,
+    pub place: &'a Path,
+}
+
+impl PartsRoom<'_> {
+    /// Runs the step on so little of the root, and keeps what it made under the parts' keys. None where it cannot be carried
+    /// out on that.
+    pub(super) fn make(
+        &self,
+        root: &State,
+        keys: &[Sha256],
+        archives: &[Archive],
+        on_line: OnLine<'_>,
+    ) -> Result<Option<(Sha256, Archive)>, ProcessError> {
+        let path = self.place.with_extension("tar");
+        let mut order = order_of(self.action, self.request);
+        let mut disk = Disk::new(self.sandbox, self.place);
+        match disk.run(root, archives, &mut order, &path, on_line) {
+            Err(ProcessError::Interrupted) => Err(ProcessError::Interrupted),
+            Err(_) => Ok(None),
+            Ok(extent) => keep(self.store, keys, &path, extent).map(Some),
+        }
+    }
+}
+
 /// How a step is run in its room.
-pub(super) fn order_of(action: &Action, request: &BuildRequest<'_>) -> RunOrder {
+fn order_of(action: &Action, request: &BuildRequest<'_>) -> RunOrder {
     let (words, variables, directory, user) = match action {
         Action::Run { words, variables, directory, user } => {
             (words.clone(), variables.clone(), directory.clone(), user.clone())
@@ -292,12 +315,7 @@ fn cannot_keep(error: &dyn std::error::Error) -> ProcessError {
 }
 
 /// Moves a step's archive into the store and remembers what it answers.
-pub(super) fn keep(
-    store: &Store,
-    keys: &[Sha256],
-    path: &Path,
-    extent: Extent,
-) -> Result<(Sha256, Archive), ProcessError> {
+fn keep(store: &Store, keys: &[Sha256], path: &Path, extent: Extent) -> Result<(Sha256, Archive), ProcessError> {
     let mut blob = store.create_blob().map_err(|error| cannot_keep(&error))?;
     let mut file = std::fs::File::open(path).map_err(|error| cannot_keep(&error))?;
     io::copy(&mut file, &mut blob).map_err(|error| cannot_keep(&error))?;

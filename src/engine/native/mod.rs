@@ -96,25 +96,6 @@ impl Native {
         }
     }
 
-    /// What was laid out is not needed any more where a store has it: it goes while the image is sealed.
-    fn finish(
-        &self,
-        root: BuiltRoot,
-        place: &Path,
-        cleanup: Cleanup,
-        mut notes: Vec<String>,
-        request: &BuildRequest<'_>,
-    ) -> BuiltRoot {
-        notes.extend(root.notes);
-        let mut cleanups = vec![cleanup];
-        if request.known.store.is_some() {
-            let (sandbox, place) = (self.sandbox.clone(), place.to_owned());
-            let removing = std::thread::spawn(move || drop(remove(&sandbox, &place)));
-            cleanups.insert(0, Cleanup::new(move || drop(removing.join())));
-        }
-        BuiltRoot { cleanups, notes, ..root }
-    }
-
     fn cleanup(&self, place: &Path) -> Cleanup {
         let (sandbox, place) = (self.sandbox.clone(), place.to_owned());
         Cleanup::new(move || drop(remove(&sandbox, &place)))
@@ -146,13 +127,13 @@ impl Engine for Native {
                 Err(error) if has_filled(&place, &error) => {
                     notes.push("the memory that was free did not do for the root filesystem: built on the disk".into());
                 }
-                result => return result.map(|root| self.finish(root, &place, cleanup, notes, request)),
+                result => return result.map(|root| finished(root, cleanup, notes, request)),
             }
         }
         let place = absolute(request.scratch)?.join(NAME);
         let cleanup = self.cleanup(&place);
         let root = self.build_in(&place, &steps, request, on_line)?;
-        Ok(self.finish(root, &place, cleanup, notes, request))
+        Ok(finished(root, cleanup, notes, request))
     }
 
     fn verifies_context(&self) -> bool {
@@ -170,6 +151,18 @@ impl Engine for Native {
     fn has_image(&self, _id: &Sha256, _tags: &[String]) -> bool {
         false
     }
+}
+
+/// What was laid out is not needed any more where a store has it: it goes while the image is sealed.
+fn finished(root: BuiltRoot, cleanup: Cleanup, mut notes: Vec<String>, request: &BuildRequest<'_>) -> BuiltRoot {
+    notes.extend(root.notes);
+    let cleanup = if request.known.store.is_some() {
+        let removing = std::thread::spawn(move || drop(cleanup));
+        Cleanup::new(move || drop(removing.join()))
+    } else {
+        cleanup
+    };
+    BuiltRoot { cleanups: vec![cleanup], notes, ..root }
 }
 
 /// Whether a build in memory came to nothing for want of it.
