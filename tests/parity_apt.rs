@@ -96,7 +96,7 @@ impl World {
         fs::create_dir_all(&place).unwrap();
         Self {
             store: Store::open(place).unwrap(),
-            http: HttpClient::new(HttpOptions::default()).unwrap(),
+            http: HttpClient::new(HttpOptions::default()),
             runtime: tokio::runtime::Runtime::new().unwrap(),
             directory,
         }

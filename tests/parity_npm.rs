@@ -199,7 +199,7 @@ fn npm_install(directory: &Path, registry: &str, arguments: &[String]) {
 #[tokio::main]
 async fn lay_out(section: &NpmSection, registry: &str, store: &Path, tar: &Path) {
     let source = source(registry);
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let store = Store::open(store).unwrap();
     let request = NpmRequest {
         platform: Platform::LINUX_AMD64,
@@ -267,7 +267,7 @@ async fn ours(wanted: &Wanted, registry: &str) -> Answer {
         "global" => section.packages = wanted.packages.clone(),
         _ => drop(section.projects.insert("/g/lib".into(), wanted.packages.clone())),
     }
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let request = NpmRequest {
         platform: wanted.platform,
         section: &section,

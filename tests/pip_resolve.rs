@@ -48,7 +48,7 @@ async fn ask(sources: &[&Source], section: &PipSection, store: &Store) -> Result
         as_of: None,
         keep: None,
     };
-    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
     can_be_spawned(resolve(&request, sources, &http, store, &Progress::hidden())).await
 }
 
@@ -280,7 +280,7 @@ fn a_locked_wheel_is_found_again_by_name_and_hash() {
     let index = Index::serve(Manner::Json, &family());
     let source = source("pypi", &index, &[]);
     let pin = solve(&family(), &["lib"], &[]).unwrap().remove(0);
-    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let url = runtime.block_on(locate(&pin.artifact, &source, &http)).unwrap();
     assert!(url.path().ends_with("/files/lib-3.5-py3-none-any.whl"));

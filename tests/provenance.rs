@@ -419,6 +419,6 @@ fn a_registry_gets_referrers_and_keeps_its_image() {
 
 fn download(url: &str) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let http = oclock::base::http::HttpClient::new(oclock::base::http::HttpOptions::default()).unwrap();
+    let http = oclock::base::http::HttpClient::new(oclock::base::http::HttpOptions::default());
     runtime.block_on(http.fetch(oclock::base::http::Request::get(url.parse().unwrap()))).unwrap().body
 }

@@ -106,7 +106,7 @@ async fn a_tag_becomes_digests_and_its_layers_can_be_fetched() {
     let registry = Registry::start();
     let index = registry.push("node:20-slim");
     let store = Store::open(registry.0.directory.path().join("store")).unwrap();
-    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
     let source = registry.source();
     let platforms = [Platform::LINUX_AMD64, ARM64];
 
@@ -135,7 +135,7 @@ async fn what_a_registry_does_not_have_is_named() {
     let registry = Registry::start();
     registry.push("node:20-slim");
     let store = Store::open(registry.0.directory.path().join("store")).unwrap();
-    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+    let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
     let source = registry.source();
     let platforms = [Platform::LINUX_AMD64];
     for missing in ["node:21", "nodes:20-slim"] {
@@ -171,8 +171,7 @@ impl Bench {
 
     /// Finds the image and fetches its layer.
     async fn bring(&self, source: &Source) -> Result<(), ImageError> {
-        let http = HttpClient::new(HttpOptions { tries: 2, pause: Duration::from_millis(1), ..HttpOptions::default() })
-            .unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 2, pause: Duration::from_millis(1), ..HttpOptions::default() });
         let asked = reference("node:20-slim");
         let request = ImageRequest { reference: &asked, platforms: &[Platform::LINUX_AMD64] };
         let base = resolve(&request, source, &http, &self.store).await?;

@@ -82,7 +82,7 @@ impl Bench {
             now: NOW,
         };
         change(&mut request);
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(resolve(&request, &[&self.source()], &http, &self.store()))
     }

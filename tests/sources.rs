@@ -25,7 +25,7 @@ impl Bench {
         let store = Store::open(directory.path().join("store")).unwrap();
         let environment = Environment::from_variables(std::env::vars_os());
         let sources = discover(&environment, directory.path(), &Default::default()).unwrap().with_store(&store);
-        let http = HttpClient::new(HttpOptions::default()).unwrap();
+        let http = HttpClient::new(HttpOptions::default());
         Self { directory, sources, http, store }
     }
 

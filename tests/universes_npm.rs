@@ -225,7 +225,7 @@ impl Universe {
         };
         static ASKING: LazyLock<(tokio::runtime::Runtime, HttpClient)> = LazyLock::new(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            (runtime, HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap())
+            (runtime, HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }))
         });
         ASKING.0.block_on(plan(&request, &[&source], &ASKING.1))
     }

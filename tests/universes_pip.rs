@@ -158,7 +158,7 @@ impl Universe {
         };
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(resolve(&request, &[&source], &http, &store, &Progress::hidden()))
     }

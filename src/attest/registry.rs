@@ -168,7 +168,7 @@ impl Repository<'_> {
         if self.http.is_offline() {
             return Err(HttpError::Offline { url }.into());
         }
-        let mut request = self.http.raw().request(method, url.clone()).header(CONTENT_LENGTH, body.len());
+        let mut request = self.http.raw()?.request(method, url.clone()).header(CONTENT_LENGTH, body.len());
         if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }

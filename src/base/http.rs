@@ -2,7 +2,7 @@
 //!
 //! TLS trusts the platform's roots. Credentials never appear in an error or a log line.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
@@ -269,24 +269,17 @@ pub struct Answer {
 /// The pooled client. Cloning is cheap and shares the pool.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    client: reqwest::Client,
+    /// Made for the first request: that reads all root certificates.
+    client: Arc<OnceLock<reqwest::Client>>,
     permits: Arc<Semaphore>,
     options: HttpOptions,
 }
 
 impl HttpClient {
     /// Prepares the client.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up, for example because no root certificates are there.
-    pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("oclock/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.patience.min(LONGEST_CONNECT))
-            .http2_adaptive_window(true)
-            .build()
-            .map_err(|source| HttpError::Client { source })?;
-        Ok(Self { client, permits: Arc::new(Semaphore::new(options.concurrency.max(1))), options })
+    pub fn new(options: HttpOptions) -> Self {
+        let permits = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        Self { client: Arc::default(), permits, options }
     }
 
     /// Whether every request is refused.
@@ -337,7 +330,7 @@ impl HttpClient {
             return Err(HttpError::Offline { url });
         }
         let permit = self.permits.clone().acquire_owned().await.ok();
-        let sent = self.client.get(url.clone()).headers(request.headers.clone()).send();
+        let sent = self.raw()?.get(url.clone()).headers(request.headers.clone()).send();
         let patience = self.options.patience;
         let response = tokio::time::timeout(patience, sent)
             .await
@@ -360,8 +353,20 @@ impl HttpClient {
     }
 
     /// The client below, for what is not a GET (pushing to a registry).
-    pub fn raw(&self) -> &reqwest::Client {
-        &self.client
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, for example because no root certificates are there.
+    pub fn raw(&self) -> Result<&reqwest::Client, HttpError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("oclock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.options.patience.min(LONGEST_CONNECT))
+            .http2_adaptive_window(true)
+            .build()
+            .map_err(|source| HttpError::Client { source })?;
+        Ok(self.client.get_or_init(|| client))
     }
 }
 
@@ -467,7 +472,7 @@ mod tests {
 
     #[tokio::test]
     async fn offline_refuses_before_any_socket_is_opened() {
-        let client = HttpClient::new(HttpOptions { offline: true, ..HttpOptions::default() }).unwrap();
+        let client = HttpClient::new(HttpOptions { offline: true, ..HttpOptions::default() });
         let error = client.fetch(Request::get(Url::parse("https://host.invalid/").unwrap())).await.unwrap_err();
         assert!(matches!(error, HttpError::Offline { .. }));
     }

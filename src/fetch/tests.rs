@@ -141,7 +141,7 @@ impl Desk {
             layers: Vec::new(),
         };
         let options = HttpOptions { offline: self.offline, ..HttpOptions::default() };
-        let http = HttpClient::new(options).unwrap();
+        let http = HttpClient::new(options);
         let quarantine = self.directory.path().join("quarantine");
         fetch(&plan, &self.sources(), &http, &self.store, &Progress::hidden(), &quarantine).await
     }
@@ -288,7 +288,7 @@ async fn credentials_go_to_their_own_host_only() {
         artifacts: vec![Wanted { artifact: &file, label: "a".into(), moments: Vec::new() }],
         ..FetchPlan::default()
     };
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let outcome = fetch(&plan, &sources, &http, &desk.store, &Progress::hidden(), desk.directory.path()).await;
     assert_eq!(outcome.unwrap().files, 1);
     assert_eq!(index.seen(), ["a/  Basic dXNlcjpwYXNz"]);
@@ -341,7 +341,7 @@ async fn asking_tells_what_is_gone_from_what_is_not_known() {
         source("npm", "npm", &server.base, &mirrors) + &source("pypi", "pip", &format!("{}simple", server.base), "");
     let desk = Desk::new(&overrides);
     let ask = async |files: &[Artifact]| {
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let wanted: Vec<Wanted<'_>> = files
             .iter()
             .map(|artifact| Wanted { artifact, label: artifact.path.to_string(), moments: Vec::new() })

@@ -115,7 +115,7 @@ pub(super) fn secrets_of(
         config: &config,
         inherited: inherited.as_ref(),
     };
-    Ok(check_project(project, &texts)?)
+    Ok(check_project(project, &texts, &session.store)?)
 }
 
 /// Looks for secrets in the project's files and the Containerfile.

@@ -99,7 +99,7 @@ impl Session {
     /// Opens the store and prepares the client.
     ///
     /// # Errors
-    /// When there is no place for the store or TLS cannot be set up.
+    /// When there is no place for the store, or it cannot be opened.
     pub fn open(options: SessionOptions, environment: Environment, progress: Progress) -> Result<Self, OpsError> {
         let root = options.store.or_else(|| environment.cache_directory()).ok_or(OpsError::NoStore)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -109,7 +109,7 @@ impl Session {
             store,
             runtime: runtime.map_err(FsError::new("start the runtime for", &root))?,
             ledger: options.ledger.or_else(|| Some(environment.data_directory()?.join("ledger"))),
-            http: HttpClient::new(options.http)?,
+            http: HttpClient::new(options.http),
             paths: options.paths,
             environment,
             progress,

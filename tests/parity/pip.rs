@@ -94,7 +94,7 @@ fn environment(runtime: &tokio::runtime::Runtime, directory: &Path, request: &[&
 }
 
 async fn fetch(pins: &[PipPin], store: &Store) {
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let source = index();
     let missing = pins.iter().filter(|pin| !store.contains(&pin.artifact.sha256));
     futures::future::join_all(missing.map(|pin| {

@@ -73,7 +73,7 @@ impl Bench {
             now: NOW,
         };
         let store = Store::open(self.directory.path().join(format!("store-{number}"))).unwrap();
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let answer = runtime.block_on(resolve(&request, &[&source], &http, &store));
         let solution = answer.map_err(|error| {

@@ -90,7 +90,7 @@ impl Pair {
             now: NOW,
         };
         let store = Store::open(self.directory.path().join("store")).unwrap();
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(resolve(&request, &sources.iter().collect::<Vec<_>>(), &http, &store))
     }

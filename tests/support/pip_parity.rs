@@ -91,7 +91,7 @@ pub fn ours(runtime: &tokio::runtime::Runtime, request: &[&str], store: &Store) 
         as_of: None,
         keep: None,
     };
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let source = index();
     runtime.block_on(async {
         let (sources, progress) = ([&source], Progress::hidden());

@@ -25,6 +25,7 @@ use crate::model::{Hasher, Sha256};
 use crate::store::Store;
 
 const MEMO: &str = "file-secrets";
+const CONFIG_MEMO: &str = "config-secrets";
 const CONTENTS_MEMO: &str = "tar-contents";
 
 /// What is looked through.
@@ -202,8 +203,17 @@ impl Work<'_> {
     }
 
     fn config(&mut self, id: &Sha256) -> Result<FileHits, SecretsError> {
-        let bytes = self.store.read_blob(id)?;
-        let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
+        let kept = self.store.memo(CONFIG_MEMO, &question(id)).and_then(|answer| serde_json::from_slice(&answer).ok());
+        let hits = match kept {
+            Some(hits) => hits,
+            None => {
+                let bytes = self.store.read_blob(id)?;
+                let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
+                let answer = serde_json::to_vec(&hits).unwrap_or_default();
+                self.store.set_memo(CONFIG_MEMO, &question(id), &answer)?;
+                hits
+            }
+        };
         Ok(FileHits { path: "image config".to_owned(), hits, content: None, source: None })
     }
 

@@ -76,7 +76,7 @@ impl Explain for SecretsError {
 }
 
 /// What was found, and by which digests secrets are known again that are told or public.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// The findings, not yet excused by waivers.
     pub findings: Vec<Finding>,

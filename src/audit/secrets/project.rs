@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use super::scan::Scanner;
+use super::scan::{Scanner, patterns_digest};
 use super::{Secrets, SecretsError};
 use crate::assemble::{Project, ProjectFile};
 use crate::audit::FindingPlace;
 use crate::base::fs::FsError;
 use crate::image::ImageConfig;
 use crate::model::{Hasher, Sha256};
+use crate::store::Store;
 use crate::template::TEMPLATE_FILE;
+
+const MEMO: &str = "project-secrets";
 
 /// What an image is told by its Containerfile.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +29,50 @@ pub struct ContainerfileTexts<'a> {
 }
 
 /// Looks for secrets in the project's files and its Containerfile. The subjects are `context/PATH` and `Containerfile.in`.
+/// That there are none is kept in the store, for the same files and texts.
 ///
 /// # Errors
 /// When a file cannot be read, or is not the one that was read before.
-pub fn check_project(project: &Project, texts: &ContainerfileTexts<'_>) -> Result<Secrets, SecretsError> {
+pub fn check_project(
+    project: &Project,
+    texts: &ContainerfileTexts<'_>,
+    store: &Store,
+) -> Result<Secrets, SecretsError> {
+    let question = question(project, texts);
+    if store.memo(MEMO, &question).is_some() {
+        return Ok(Secrets::default());
+    }
+    let secrets = look(project, texts)?;
+    if secrets == Secrets::default() {
+        store.set_memo(MEMO, &question, b"none")?;
+    }
+    Ok(secrets)
+}
+
+/// All that decides what is found.
+fn question(project: &Project, texts: &ContainerfileTexts<'_>) -> Sha256 {
+    let mut question = Hasher::default();
+    question.field(patterns_digest().as_bytes());
+    question.field(texts.template);
+    question.field(texts.rendered);
+    let inherited = texts.inherited.map(config_lines).unwrap_or_default();
+    for lines in [inherited, config_lines(texts.config)] {
+        question.field(lines.len().to_string());
+        for (name, line) in lines {
+            question.field(name);
+            question.field(line);
+        }
+    }
+    for (path, file) in &project.files {
+        if let ProjectFile::Regular { digest, .. } = file {
+            question.field(path);
+            question.field(digest.as_bytes());
+        }
+    }
+    question.finish()
+}
+
+fn look(project: &Project, texts: &ContainerfileTexts<'_>) -> Result<Secrets, SecretsError> {
     let scanner = Scanner::new()?;
     let mut secrets = Secrets::default();
     containerfile(&scanner, texts, &mut secrets)?;
@@ -92,4 +135,32 @@ fn config_lines(config: &ImageConfig) -> Vec<(String, String)> {
     let commands = [("ENTRYPOINT", config.entrypoint.join(" ")), ("CMD", config.cmd.join(" "))];
     let commands = commands.into_iter().chain(check).map(|(name, line)| (name.to_owned(), line));
     variables.chain(labels).chain(commands).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_is_none_counts_for_the_same_files_and_texts_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let key = "AKIA".to_owned() + "Q3EGZ7WXTN5VJ2LM";
+        let location = directory.path().join("file");
+        let found = |content: &str, template: &str, variable: &str| {
+            std::fs::write(&location, content).unwrap();
+            let digest = Sha256::of(content);
+            let file = ProjectFile::Regular { location: location.clone(), mode: 0o644, digest, size: 0 };
+            let project = Project { files: [("file".to_owned(), file)].into(), roots: Vec::new() };
+            let config = ImageConfig { env: vec![format!("A={variable}")], ..ImageConfig::default() };
+            let texts = ContainerfileTexts { template, rendered: template, config: &config, inherited: None };
+            check_project(&project, &texts, &store).unwrap().findings.len()
+        };
+        for _ in 0..2 {
+            assert_eq!(found("none", "FROM scratch", "b"), 0);
+            assert_eq!(found(&key, "FROM scratch", "b"), 1);
+            assert_eq!(found("none", &format!("FROM scratch\n# {key}"), "b"), 1);
+            assert_eq!(found("none", "FROM scratch", &key), 1);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
@@ -42,7 +43,8 @@ pub(super) struct Scanner {
     keywords: AhoCorasick,
     /// The pattern of each keyword.
     owners: Vec<usize>,
-    patterns: Vec<Regex>,
+    /// Compiled when one of their keywords is met: all of them take longer than a small project is read.
+    patterns: Vec<OnceLock<Regex>>,
 }
 
 /// A hit with the place of its secret, in bytes from the start.
@@ -78,23 +80,15 @@ pub(super) fn patterns_digest() -> Sha256 {
 
 impl Scanner {
     pub(super) fn new() -> Result<Self, SecretsError> {
-        let fail = |what: String| SecretsError::Patterns { what };
-        let compile = |pattern: &Pattern| {
-            let text = format!(r"\A(?:{})", pattern.pattern);
-            RegexBuilder::new(&text)
-                .unicode(false)
-                .build()
-                .map_err(|error| fail(format!("{}: {error}", pattern.rule.id)))
-        };
         let words =
             PATTERNS.iter().enumerate().flat_map(|(owner, one)| one.keywords.iter().map(move |word| (owner, *word)));
         let (owners, words): (Vec<usize>, Vec<&str>) = words.unzip();
         let keywords =
             AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(words);
         Ok(Self {
-            keywords: keywords.map_err(|error| fail(error.to_string()))?,
+            keywords: keywords.map_err(|error| SecretsError::Patterns { what: error.to_string() })?,
             owners,
-            patterns: PATTERNS.iter().map(compile).collect::<Result<_, _>>()?,
+            patterns: PATTERNS.iter().map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -112,7 +106,7 @@ impl Scanner {
             if offset == 0 && from == 0 {
                 is_text = memchr::memchr(0, &buffer[..buffer.len().min(8192)]).is_none();
             }
-            self.look(&Window { bytes: &buffer, offset, line, is_text }, from, to, &mut found);
+            self.look(&Window { bytes: &buffer, offset, line, is_text }, from, to, &mut found)?;
             if is_end {
                 return Ok(told(found));
             }
@@ -125,39 +119,49 @@ impl Scanner {
     }
 
     /// Looks at the keywords that start between `from` and `to`.
-    fn look(&self, window: &Window<'_>, from: usize, to: usize, found: &mut Vec<Found>) {
+    fn look(&self, window: &Window<'_>, from: usize, to: usize, found: &mut Vec<Found>) -> io::Result<()> {
         for word in self.keywords.find_overlapping_iter(&window.bytes[from..]) {
             let at = from + word.start();
             if at >= to {
                 // Matches come in the order of their ends, and keywords are short: those behind are for the next step.
                 if at > to + BACK {
-                    return;
+                    break;
                 }
                 continue;
             }
-            found.extend(self.examine(self.owners[word.pattern().as_usize()], window, at));
+            let number = self.owners[word.pattern().as_usize()];
+            if may_stand_behind(PATTERNS[number].behind, &window.bytes[..at]) {
+                found.extend(examine(&PATTERNS[number], self.compiled(number)?, window, at));
+            }
         }
+        Ok(())
     }
 
-    fn examine(&self, number: usize, window: &Window<'_>, at: usize) -> Option<Found> {
-        let pattern = &PATTERNS[number];
-        if !may_stand_behind(pattern.behind, &window.bytes[..at]) {
-            return None;
+    fn compiled(&self, number: usize) -> io::Result<&Regex> {
+        if let Some(compiled) = self.patterns[number].get() {
+            return Ok(compiled);
         }
-        let end = window.bytes.len().min(at + AHEAD);
-        let groups = self.patterns[number].captures(&window.bytes[at..end])?;
-        let secret = groups.iter().skip(1).flatten().next()?;
-        let plain = judge(pattern.test, groups.get(0)?.as_bytes(), secret.as_bytes())?;
-        let start = at + secret.start();
-        let line = window.line + memchr::memchr_iter(b'\n', &window.bytes[..start]).count();
-        let offset = window.offset + start as u64;
-        let place = if window.is_text { format!("line {line}") } else { format!("byte {offset}") };
-        let prefix = String::from_utf8_lossy(&plain[..pattern.shown.min(plain.len() / 2)]).into_owned();
-        let shown = format!("{prefix}… ({} characters)", grouped(plain.len() as u64));
-        let hit = Hit { rule: pattern.rule.id.to_owned(), digest: Sha256::of(&plain), line, place, shown };
-        let end = offset + secret.as_bytes().len() as u64;
-        Some(Found { hit, start: offset, end, vagueness: vagueness(pattern) })
+        let text = format!(r"\A(?:{})", PATTERNS[number].pattern);
+        let compiled = RegexBuilder::new(&text).unicode(false).build().map_err(io::Error::other)?;
+        Ok(self.patterns[number].get_or_init(|| compiled))
     }
+}
+
+/// What a pattern finds at one of its keywords.
+fn examine(pattern: &Pattern, compiled: &Regex, window: &Window<'_>, at: usize) -> Option<Found> {
+    let end = window.bytes.len().min(at + AHEAD);
+    let groups = compiled.captures(&window.bytes[at..end])?;
+    let secret = groups.iter().skip(1).flatten().next()?;
+    let plain = judge(pattern.test, groups.get(0)?.as_bytes(), secret.as_bytes())?;
+    let start = at + secret.start();
+    let line = window.line + memchr::memchr_iter(b'\n', &window.bytes[..start]).count();
+    let offset = window.offset + start as u64;
+    let place = if window.is_text { format!("line {line}") } else { format!("byte {offset}") };
+    let prefix = String::from_utf8_lossy(&plain[..pattern.shown.min(plain.len() / 2)]).into_owned();
+    let shown = format!("{prefix}… ({} characters)", grouped(plain.len() as u64));
+    let hit = Hit { rule: pattern.rule.id.to_owned(), digest: Sha256::of(&plain), line, place, shown };
+    let end = offset + secret.as_bytes().len() as u64;
+    Some(Found { hit, start: offset, end, vagueness: vagueness(pattern) })
 }
 
 /// Whether a keyword counts after these bytes. An escape in a string of a program (`\n`) ends what is before it.

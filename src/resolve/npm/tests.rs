@@ -112,7 +112,7 @@ impl FakeRegistry {
     async fn resolve_after(&self, section: &NpmSection, previous: &[NpmPin]) -> Result<Vec<NpmPin>, NpmError> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
-        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() }).unwrap();
+        let http = HttpClient::new(HttpOptions { tries: 1, ..HttpOptions::default() });
         let request = NpmRequest {
             platform: Platform::LINUX_AMD64,
             section,
@@ -451,7 +451,7 @@ async fn a_scope_is_bound_to_its_source() {
     let own = Source { name: SourceName::parse("own").unwrap(), packages: vec!["@own/*".into()], ..private.source() };
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let http = HttpClient::new(HttpOptions::default()).unwrap();
+    let http = HttpClient::new(HttpOptions::default());
     let section = project(&[("@own/a", "*")]);
     let request = NpmRequest {
         platform: Platform::LINUX_AMD64,
