@@ -17,6 +17,7 @@ use oclock::engine::{BuildRequest, BuiltRoot, EngineChoice, EngineError, Known, 
 use oclock::image::{Encoding, Origin, SealRequest, config_of, seal};
 use oclock::model::{Platform, Sha256};
 use oclock::store::Store;
+use serde_json::json;
 
 use support::project::Project;
 use support::registries::Registries;
@@ -335,6 +336,38 @@ fn the_program_keeps_what_it_may_and_gives_it_up() {
     for wrong in ["much", "3Q"] {
         assert_eq!(project.run(&["store", "gc", "--max-size", wrong]).code, 2);
     }
+}
+
+/// Scripts of a package find the commands of what is installed with it, and see nothing of the other directories.
+#[test]
+fn scripts_of_npm_run_again_only_where_something_beside_them_changed() {
+    let mut registries = Registries::serve();
+    registries.shell();
+    registries.npm("tool", "1.0.0", json!({ "bin": "index.js" }));
+    let script = "command -v tool > found; ls /b >> found; true";
+    registries.npm("stub", "1.0.0", json!({ "dependencies": { "tool": "1" }, "scripts": { "postinstall": script } }));
+    let project = Project::with(&registries);
+    let npm = "[npm]\nscripts = [\"stub\"]\nprojects.\"/a\" = { stub = \"1\" }\nprojects.\"/b\" = { shout = \"2\" }\n";
+    project.write("oclock.toml", MANIFEST.replace("[\"shell\"]", "[\"shell\", \"nodejs\"]") + npm);
+    let check =
+        "test \"$(cat /a/node_modules/stub/found)\" = /a/node_modules/.bin/tool && test -e /b/node_modules/shout";
+    project.write(
+        "Containerfile.in",
+        format!("FROM {{{{ base }}}}\n{{{{ apt.install }}}}\n{{{{ npm.install }}}}\nRUN {check}\n"),
+    );
+    let build = |changed: &str| {
+        let answer = project.run(&["update"]);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        let (id, said) = built(&project, &[]);
+        let ran = said.matches("1 part carried out, 0 kept results").count();
+        assert_eq!(built(&project, &["--no-reuse"]).0, id, "{changed}");
+        ran
+    };
+    assert_eq!(build("nothing yet"), 3);
+    registries.npm("pad-left", "1.3.1", json!({}));
+    assert_eq!(build("another directory"), 1);
+    registries.npm("tool", "1.0.1", json!({ "bin": "index.js" }));
+    assert_eq!(build("beside the script"), 2);
 }
 
 #[test]

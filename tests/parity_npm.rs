@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use npm_judge::{Judge, NODE, npm};
-use oclock::assemble::npm::write_tree;
+use oclock::assemble::npm::write_trees;
 use oclock::base::http::{HttpClient, HttpOptions};
 use oclock::base::progress::Progress;
 use oclock::base::tar::TarWriter;
@@ -61,7 +61,7 @@ fn trees_are_those_of_npm() {
             let (mut mine, mut other) = (ours(wanted, &registry), theirs.wait().clone());
             if !difference(&mine, &other).is_empty() {
                 // The registry may have moved between the two.
-                (mine, other) = (ours(wanted, &registry), self::theirs(&fresh, wanted));
+                (mine, other) = (ours(wanted, &registry), ask(&fresh, wanted));
             }
             if let (Some(why), true) = (mine.get("error"), other.contains_key("error")) {
                 tally.add_refusal(&wanted.name, why);
@@ -218,7 +218,8 @@ async fn lay_out(section: &NpmSection, registry: &str, store: &Path, tar: &Path)
     assert_eq!(empty.blobs().unwrap(), [], "what is locked already is not fetched again");
     let started = std::time::Instant::now();
     let mut writer = TarWriter::new(std::io::BufWriter::new(std::fs::File::create(tar).unwrap()), 1_700_000_000);
-    let tree = write_tree(section, &pins.iter().collect::<Vec<_>>(), &store, &mut writer).unwrap();
+    let pins: Vec<_> = pins.iter().collect();
+    let tree = write_trees(section, &pins, |_| true, &store, &mut writer).unwrap();
     writer.finish().unwrap();
     println!("laid out in {:.1} s: {tree:#?}", started.elapsed().as_secs_f64());
 }
@@ -313,11 +314,21 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
     [fixed, vec![wanted.overrides.to_string()], packages.collect()].concat()
 }
 
-/// Place below the root → `name@version`; OCLOCK_NPM_ANSWERS is a directory with answers of before.
+/// Place below the root → `name@version`. Where OCLOCK_NPM_ANSWERS names a directory, answers are kept there and not asked for
+/// again: a run that was broken off goes on where it was.
 fn theirs(judge: &Judge, wanted: &Wanted) -> Answer {
-    let before = std::env::var("OCLOCK_NPM_ANSWERS").ok();
-    let before = before.and_then(|directory| std::fs::read_to_string(format!("{directory}/{}.json", wanted.name)).ok());
-    let text = before.unwrap_or_else(|| judge.run("npm.mjs", &arguments(wanted), ""));
+    let Ok(directory) = std::env::var("OCLOCK_NPM_ANSWERS") else { return ask(judge, wanted) };
+    let file = Path::new(&directory).join(format!("{}.json", wanted.name));
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return serde_json::from_str(&text).unwrap();
+    }
+    let answer = ask(judge, wanted);
+    std::fs::write(file, serde_json::to_string(&answer).unwrap()).unwrap();
+    answer
+}
+
+fn ask(judge: &Judge, wanted: &Wanted) -> Answer {
+    let text = judge.run("npm.mjs", &arguments(wanted), "");
     let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     if let Some(error) = answer.get("error").filter(|error| error.is_string()) {

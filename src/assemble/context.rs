@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use super::base_image::{BaseConfig, BaseFacts, BaseImage, PYTHON_VARIABLE};
@@ -12,7 +13,7 @@ use super::files::{Project, ProjectFile};
 use super::parts::{ASSEMBLY_VERSION, Part, PartWriter, Written, part};
 use super::{apt, npm, pip};
 use crate::base::fs::{FsError, ensure_directory, set_mode};
-use crate::lock::{AptPin, BaseManifest, BasePin, Lockfile, NpmPin, PinView, PipPin};
+use crate::lock::{AptPin, BaseManifest, BasePin, Lockfile, NpmPin, PinView, PipPin, npm_location, npm_trees};
 use crate::manifest::Manifest;
 use crate::model::{Hasher, Platform, Sha256};
 use crate::store::Store;
@@ -102,9 +103,12 @@ pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> 
     own.text("steps/env", variables(&request.rendered.instructions.variables));
     let (system, npm, pip) = parts(request)?;
     own.tar("system", &system);
-    if let Some(npm) = &npm {
-        own.tar("npm", npm);
-        own.script("steps/npm-scripts", npm);
+    if let Some(scripted) = &npm.scripted {
+        own.tar("npm-scripted", scripted);
+        own.script("steps/npm-scripts", scripted);
+    }
+    if let Some(others) = &npm.others {
+        own.tar("npm", others);
     }
     if let Some(pip) = &pip {
         own.tar("pip", pip);
@@ -113,11 +117,10 @@ pub fn assemble(request: &ContextRequest<'_>) -> Result<Context, AssembleError> 
     entries.insert(RESERVED.to_owned(), Entry::Directory);
     entries.insert(format!("{RESERVED}/steps"), Entry::Directory);
     let byte_code = pip.as_ref().and_then(|part| byte_code(request, part));
-    let roots = |part: Option<Part>| part.map(|part| part.roots).unwrap_or_default();
     Ok(Context {
         entries,
-        npm_roots: roots(npm),
-        pip_roots: roots(pip),
+        npm_roots: npm.scripted.into_iter().chain(npm.others).flat_map(|part| part.roots).collect(),
+        pip_roots: pip.map(|part| part.roots).unwrap_or_default(),
         file_roots: request.project.roots.clone(),
         byte_code,
     })
@@ -286,12 +289,15 @@ fn question(request: &ContextRequest<'_>, kind: &str, pins: &[PinView<'_>]) -> H
 }
 
 /// Debian's part, npm's and Python's, made side by side. Where several fail, the first of them in this order is told.
-fn parts(request: &ContextRequest<'_>) -> Result<(Part, Option<Part>, Option<Part>), AssembleError> {
+fn parts(request: &ContextRequest<'_>) -> Result<(Part, NpmParts, Option<Part>), AssembleError> {
     std::thread::scope(|scope| {
-        let (npm, pip) = (scope.spawn(|| npm_part(request)), scope.spawn(|| pip_part(request)));
+        let (npm, pip) = (scope.spawn(|| npm_parts(request)), scope.spawn(|| pip_part(request)));
         let (system, npm, pip) = (system_part(request), npm.join(), pip.join());
-        let end = |panic| std::panic::resume_unwind(panic);
-        Ok((system?, npm.unwrap_or_else(end)?, pip.unwrap_or_else(end)?))
+        Ok((
+            system?,
+            npm.unwrap_or_else(|panic| resume_unwind(panic))?,
+            pip.unwrap_or_else(|panic| resume_unwind(panic))?,
+        ))
     })
 }
 
@@ -314,20 +320,48 @@ fn system_part(request: &ContextRequest<'_>) -> Result<Part, AssembleError> {
     })
 }
 
-fn npm_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError> {
-    let pins: Vec<&NpmPin> = request.lock.npm.iter().filter(|pin| pin.platform == request.platform).collect();
-    if pins.is_empty() {
+/// What npm installs. A directory's packages whose scripts run come first, and the scripts before the rest: a pin that has
+/// nothing to do with them does not run them again.
+struct NpmParts {
+    scripted: Option<Part>,
+    others: Option<Part>,
+}
+
+fn npm_parts(request: &ContextRequest<'_>) -> Result<NpmParts, AssembleError> {
+    let trees = npm_trees(request.lock, &request.manifest.npm, request.platform);
+    let part = |runs_scripts: bool| {
+        let wanted = trees.iter().filter(|(_, runs)| **runs == runs_scripts);
+        npm_part(request, &wanted.map(|(directory, _)| directory.as_str()).collect::<Vec<_>>(), runs_scripts)
+    };
+    Ok(NpmParts { scripted: part(true)?, others: part(false)? })
+}
+
+/// The trees of npm's packages in some directories.
+fn npm_part(
+    request: &ContextRequest<'_>,
+    directories: &[&str],
+    runs_scripts: bool,
+) -> Result<Option<Part>, AssembleError> {
+    if directories.is_empty() {
         return Ok(None);
     }
-    let views: Vec<PinView<'_>> = pins.iter().map(|pin| pin.view()).collect();
+    let is_here = |place: &&String| directories.iter().any(|directory| npm_location(place, directory).is_some());
+    let all: Vec<&NpmPin> = request.lock.npm.iter().filter(|pin| pin.platform == request.platform).collect();
+    let pins = all.iter().filter(|pin| pin.places.iter().any(|place| is_here(&place)));
+    let views: Vec<PinView<'_>> = pins.clone().map(|pin| pin.view()).collect();
     let mut key = question(request, "npm", &views);
-    for place in pins.iter().flat_map(|pin| &pin.places) {
+    for place in pins.flat_map(|pin| &pin.places).filter(is_here).map(String::as_str).chain(directories.iter().copied())
+    {
         key.field(place);
     }
     let section = &request.manifest.npm;
     key.field(format!("{section:?}"));
     part("npm", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
-        let tree = npm::write_tree(section, &pins, request.store, out)?;
+        let tree = npm::write_trees(section, &all, |directory| directories.contains(&directory), request.store, out)?;
+        if let Some(npm::NpmScript { package, event, .. }) = tree.scripts.first().filter(|_| !runs_scripts) {
+            let (package, event) = (package.clone(), event.clone());
+            return Err(npm::NpmAssembleError::UnlockedScript { package, event }.into());
+        }
         Ok(Written { roots: tree.roots, script: npm_script(&tree.scripts) })
     })
     .map(Some)
@@ -336,14 +370,23 @@ fn npm_part(request: &ContextRequest<'_>) -> Result<Option<Part>, AssembleError>
 /// The approved scripts as npm runs them: in the package's directory, with its lifecycle event named.
 fn npm_script(scripts: &[npm::NpmScript]) -> Option<String> {
     let line = |script: &npm::NpmScript| {
-        let (directory, event) = (quote(&script.directory), quote(&script.event));
-        let bin = quote(&format!("{}/node_modules/.bin", script.directory));
+        let (directory, event, bin) =
+            (quote(&script.directory), quote(&script.event), quote(&bin_path(&script.directory)));
         let variables =
             format!("npm_lifecycle_event={event} npm_config_offline=true HOME=/.oclock/home PATH={bin}:\"$PATH\"");
         format!("(cd {directory} && env {variables} sh -c {})\n", quote(&script.command))
     };
     let lines: String = scripts.iter().map(line).collect();
     (!scripts.is_empty()).then(|| format!("set -eu\nmkdir -p /.oclock/home\n{lines}rm -rf /.oclock/home\n"))
+}
+
+/// Where a package's scripts find the commands of what is installed with it: in its own directory and in each above that has a
+/// `node_modules`, as npm has it.
+fn bin_path(directory: &str) -> String {
+    let above = directory.rmatch_indices("/node_modules/").map(|(at, _)| &directory[..at]);
+    let bins: Vec<String> =
+        std::iter::once(directory).chain(above).map(|at| format!("{at}/node_modules/.bin")).collect();
+    bins.join(":")
 }
 
 fn script_of(command: &[String]) -> String {

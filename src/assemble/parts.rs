@@ -2,6 +2,7 @@
 //! of, so that a changed pin makes only its own part anew.
 
 use std::io::{BufWriter, Write};
+use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,20 @@ pub(super) fn part(
     let answer = serde_json::to_vec(&part).unwrap_or_default();
     store.set_memo(kind, question, &answer)?;
     Ok(part)
+}
+
+/// Gives each item with what was read of it to `take`, in order, while a second thread reads at most `ahead` of the next ones.
+pub(super) fn read_ahead<I: Copy + Send, T: Send, E>(
+    items: impl IntoIterator<Item = I> + Send,
+    ahead: usize,
+    read: impl Fn(I) -> T + Send,
+    mut take: impl FnMut(I, T) -> Result<(), E>,
+) -> Result<(), E> {
+    std::thread::scope(|scope| {
+        let (sender, ready) = sync_channel(ahead);
+        scope.spawn(move || items.into_iter().all(|item| sender.send((item, read(item))).is_ok()));
+        ready.into_iter().try_for_each(|(item, value)| take(item, value))
+    })
 }
 
 fn kept(kind: &'static str, question: &Sha256, store: &Store) -> Option<Part> {

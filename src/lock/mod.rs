@@ -13,6 +13,7 @@ mod form;
 mod keep;
 mod lines;
 mod model;
+mod npm_trees;
 mod read;
 mod require;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use form::{is_buildable, is_npm_path, wheel_path};
 pub use keep::Keep;
 pub use lines::LockLines;
 pub use model::*;
+pub use npm_trees::{global_directory, npm_location, npm_trees};
 pub use read::parse_lockfile;
 pub use require::Requirements;
 pub use satisfy::{Drift, Finding, PinName, check};

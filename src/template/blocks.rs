@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Inherited, TemplateError};
-use crate::lock::{BasePin, Lockfile, PinView};
+use crate::lock::{BasePin, Lockfile, PinView, npm_trees};
 use crate::manifest::Manifest;
 use crate::model::{Ecosystem, Platform};
 
@@ -55,10 +55,12 @@ impl<'a> Blocks<'a> {
         if self.is_empty(Ecosystem::Npm) {
             return text.trim_end().to_owned();
         }
-        text.push_str("ADD .oclock/npm.tar /");
-        if self.runs_npm_scripts() {
-            text.push_str(&format!("\n{}", self.inherited.as_root("RUN sh /.oclock/npm-scripts")));
-        }
+        let trees = npm_trees(self.lock, &self.manifest.npm, self.platform);
+        let has = |runs_scripts: bool| trees.values().any(|runs| *runs == runs_scripts);
+        let scripts = || self.inherited.as_root("RUN sh /.oclock/npm-scripts");
+        let scripted = has(true).then(|| format!("ADD .oclock/npm-scripted.tar /\n{}", scripts()));
+        let others = has(false).then(|| "ADD .oclock/npm.tar /".to_owned());
+        text.push_str(&scripted.into_iter().chain(others).collect::<Vec<_>>().join("\n"));
         text
     }
 
@@ -77,7 +79,7 @@ impl<'a> Blocks<'a> {
         let used = |mark: &str| text.lines().any(|line| line.starts_with(mark));
         for (ecosystem, mark) in [
             (Ecosystem::Apt, "ADD .oclock/system.tar"),
-            (Ecosystem::Npm, "ADD .oclock/npm.tar"),
+            (Ecosystem::Npm, "ADD .oclock/npm"),
             (Ecosystem::Pip, "ADD .oclock/pip.tar"),
         ] {
             let needed = ecosystem == Ecosystem::Apt || !self.is_empty(ecosystem);
@@ -86,12 +88,6 @@ impl<'a> Blocks<'a> {
             }
         }
         Ok(())
-    }
-
-    fn runs_npm_scripts(&self) -> bool {
-        self.lock.npm.iter().any(|pin| {
-            pin.platform == self.platform && !pin.scripts.is_empty() && self.manifest.npm.scripts.contains(&pin.name)
-        })
     }
 
     fn is_empty(&self, ecosystem: Ecosystem) -> bool {

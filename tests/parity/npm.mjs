@@ -39,6 +39,15 @@ const install = path => {
 }
 
 const path = mkdtempSync(join(tmpdir(), 'oclock-npm-'))
+
+const refuse = error => console.log(JSON.stringify({ error: error.code ?? String(error), message: String(error.message).slice(0, 2000) }))
+// npm leaves some of its errors to nobody: then it ends with them, which is an answer too.
+process.on('uncaughtException', error => {
+  refuse(error)
+  rmSync(path, { recursive: true, force: true })
+  process.exit(0)
+})
+
 try {
   const dependencies = Object.fromEntries(wants.map(want => {
     const at = want.indexOf('=')
@@ -76,7 +85,7 @@ try {
   }
   console.log(JSON.stringify(answer, Object.keys(answer).sort().concat('name', 'version', 'integrity', 'link'), 1))
 } catch (error) {
-  console.log(JSON.stringify({ error: error.code ?? String(error), message: String(error.message).slice(0, 2000) }))
+  refuse(error)
 } finally {
   rmSync(path, { recursive: true, force: true })
 }

@@ -60,6 +60,18 @@ pub enum NpmAssembleError {
         /// The link.
         path: String,
     },
+    /// A script is approved that no locked package has, only one that comes along in another's tarball.
+    #[error(
+        "the `{}` script of `{}` is approved, but the package comes along in another's tarball",
+        sanitize(event),
+        sanitize(package)
+    )]
+    UnlockedScript {
+        /// `name@version`.
+        package: String,
+        /// `preinstall`, `install` or `postinstall`.
+        event: String,
+    },
     /// The output cannot be written.
     #[error("could not write the tree of npm packages")]
     Write(#[source] std::io::Error),
@@ -72,7 +84,7 @@ impl Explain for NpmAssembleError {
     fn kind(&self) -> Kind {
         match self {
             Self::HostilePath { .. } | Self::WrongPackage { .. } | Self::ScriptChanged { .. } => Kind::Distrust,
-            Self::ForeignPlace { .. } => Kind::Asked,
+            Self::ForeignPlace { .. } | Self::UnlockedScript { .. } => Kind::Asked,
             Self::Archive { .. } | Self::BinConflict { .. } | Self::Write(_) => Kind::Unable,
             Self::Store(error) => error.kind(),
         }
@@ -94,6 +106,9 @@ impl Explain for NpmAssembleError {
             }
             Self::WrongPackage { .. } => {
                 vec!["undo edits of the lockfile (`git diff` shows them), or run `oclock update` to lock again".into()]
+            }
+            Self::UnlockedScript { .. } => {
+                vec!["take it out of `scripts` below `[npm]`, or ask for the package itself: only scripts of locked ones run".into()]
             }
             Self::BinConflict { .. } => vec!["leave one of the two out of `[npm.packages]`".into()],
             Self::Store(error) => error.hints(),

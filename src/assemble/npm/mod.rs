@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use self::graph::Installed;
 use self::package::{Package, join};
+use super::parts::read_ahead;
 use crate::base::tar::{TarMeta, TarWriter};
-use crate::lock::NpmPin;
+use crate::lock::{NpmPin, global_directory, npm_location};
 use crate::manifest::NpmSection;
 use crate::model::{PackageName, Sha256};
 use crate::resolve::npm::{INSTALL_EVENTS, compare_names, install_scripts};
@@ -58,21 +59,22 @@ pub struct NpmScript {
     pub command: String,
 }
 
-/// Writes the trees that `pins` make up; all pins must be for the platform of the image.
+/// Writes those of the trees that `pins` make up whose directory `is_wanted`: all of one that holds a `node_modules`. All pins
+/// must be for the platform of the image.
 ///
 /// Everything belongs to root; directories have mode 0755, but `/root` has 0700. Entries come in an order of their own: parents
 /// first, a package's files together. Writes nothing at all when there are no pins and no projects.
 ///
 /// # Errors
 /// See [`NpmAssembleError`]; the tar is then incomplete.
-pub fn write_tree<W: Write>(
+pub fn write_trees<W: Write>(
     section: &NpmSection,
     pins: &[&NpmPin],
+    is_wanted: impl Fn(&str) -> bool,
     store: &Store,
     out: &mut TarWriter<W>,
 ) -> Result<NpmTree, NpmAssembleError> {
-    let prefix = section.prefix.trim_end_matches('/').to_owned();
-    let mut roots = vec![Root::global(&prefix)];
+    let mut roots = vec![Root::global(section)];
     roots.extend(section.projects.keys().map(|directory| Root::project(directory.trim_end_matches('/'))));
     for pin in pins {
         for place in &pin.places {
@@ -84,7 +86,7 @@ pub fn write_tree<W: Write>(
         }
     }
     let mut layer = Layer { out, store, directories: BTreeSet::new(), tree: NpmTree::default() };
-    for mut root in roots {
+    for mut root in roots.into_iter().filter(|root| is_wanted(&root.directory)) {
         let wishes = section.projects.iter().find(|(directory, _)| directory.trim_end_matches('/') == root.directory);
         let wishes = wishes.filter(|_| !root.is_global).map(|(_, wishes)| wishes);
         layer.write_root(&mut root, wishes)?;
@@ -116,8 +118,8 @@ struct Link {
 }
 
 impl Root<'_> {
-    fn global(prefix: &str) -> Self {
-        Self::new(format!("{prefix}/lib"), prefix.to_owned(), true)
+    fn global(section: &NpmSection) -> Self {
+        Self::new(global_directory(section), section.prefix.trim_end_matches('/').to_owned(), true)
     }
 
     fn project(directory: &str) -> Self {
@@ -131,9 +133,7 @@ impl Root<'_> {
 
     /// A place below this root: `node_modules/a`.
     fn location<'p>(&self, place: &'p str) -> Option<&'p str> {
-        let below = place.strip_prefix(&self.directory)?.strip_prefix('/')?;
-        let is_clean = below.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        (is_clean && below.starts_with("node_modules/")).then_some(below)
+        npm_location(place, &self.directory)
     }
 
     /// Whether a package is itself installed globally, not by another one.
@@ -180,14 +180,10 @@ impl<W: Write> Layer<'_, W> {
 
     /// Writes packages in order, while a second thread reads the next ones.
     fn write_packages(&mut self, root: &mut Root<'_>) -> Result<(), NpmAssembleError> {
-        let (places, store) = (&root.places.clone(), self.store);
-        std::thread::scope(|scope| {
-            let (sender, packages) = std::sync::mpsc::sync_channel(PACKAGES_AHEAD);
-            scope.spawn(move || places.values().all(|pin| sender.send(Package::read(pin, store)).is_ok()));
-            places
-                .iter()
-                .zip(packages)
-                .try_for_each(|((place, pin), package)| self.write_package(root, place, pin, package?))
+        let (places, store) = (root.places.clone(), self.store);
+        let read = |(_, pin): (&String, &&NpmPin)| Package::read(pin, store);
+        read_ahead(&places, PACKAGES_AHEAD, read, |(place, pin), package| {
+            self.write_package(root, place, pin, package?)
         })
     }
 

@@ -17,6 +17,7 @@ mod wheel;
 
 use std::io::Write;
 
+use super::parts::read_ahead;
 use crate::base::tar::TarWriter;
 use crate::lock::{MANIFEST, PipPin};
 use crate::model::{Hasher, Sha256};
@@ -117,34 +118,23 @@ fn install<W: Write>(
     let last = laid.last(store);
     let is_asked = |pin: &PipPin| pin.required_by.iter().any(|by| by == MANIFEST);
     tree.take_files();
-    std::thread::scope(|scope| {
-        let (sender, ready) = std::sync::mpsc::sync_channel(WHEELS_AHEAD);
-        let last = &last;
-        scope.spawn(move || {
-            for pin in pins {
-                let key = wheel_key(pin, is_asked(pin));
-                let next = match last.as_ref().and_then(|last| last.wheel(&key)) {
-                    Some(files) => Ok(Next::Laid(files)),
-                    None => Wheel::open(pin, store).map(|wheel| Next::Wheel(Box::new(wheel))),
-                };
-                if sender.send((pin, key, next)).is_err() {
-                    break;
-                }
-            }
-        });
-        for (pin, key, next) in ready {
-            let is_free = |found: &FoundFile<'_>| tree.placed(&found.file.place).is_none();
-            let count = match next? {
-                Next::Wheel(wheel) => wheel.install(layout, is_asked(pin), tree)?,
-                Next::Laid(files) if files.iter().all(is_free) => tree.copy(files, pin.wheel_file())?,
-                // Another wheel has brought one of its files: whether it may is for the wheel itself to say.
-                Next::Laid(_) => Wheel::open(pin, store)?.install(layout, is_asked(pin), tree)?,
-            };
-            let files = tree.take_files();
-            if files.len() == count {
-                laid.insert(key, files);
-            }
+    let read = |pin| match last.as_ref().and_then(|last| last.wheel(&wheel_key(pin, is_asked(pin)))) {
+        Some(files) => Ok(Next::Laid(files)),
+        None => Wheel::open(pin, store).map(|wheel| Next::Wheel(Box::new(wheel))),
+    };
+    read_ahead(pins.iter().copied(), WHEELS_AHEAD, read, |pin, next| {
+        let is_free = |found: &FoundFile<'_>| tree.placed(&found.file.place).is_none();
+        let count = match next? {
+            Next::Wheel(wheel) => wheel.install(layout, is_asked(pin), tree)?,
+            Next::Laid(files) if files.iter().all(is_free) => tree.copy(files, pin.wheel_file())?,
+            // Another wheel has brought one of its files: whether it may is for the wheel itself to say.
+            Next::Laid(_) => Wheel::open(pin, store)?.install(layout, is_asked(pin), tree)?,
+        };
+        let files = tree.take_files();
+        if files.len() == count {
+            laid.insert(wheel_key(pin, is_asked(pin)), files);
         }
-        Ok(laid)
-    })
+        Ok::<_, PipAssembleError>(())
+    })?;
+    Ok(laid)
 }
