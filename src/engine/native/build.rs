@@ -1,7 +1,7 @@
 //! One build: steps carried out in order on a state, from kept results where there are some.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +144,7 @@ impl<'a> Build<'a> {
         };
         let made = self.ahead.take_if(|ahead| ahead.number == step.number).and_then(Ahead::wait);
         let parts = Parts::of(split, &self.state);
-        let mut kept: BTreeMap<Sha256, Vec<PathBuf>> = BTreeMap::new();
+        let mut kept: BTreeMap<Sha256, BTreeSet<PathBuf>> = BTreeMap::new();
         let mut missing: Vec<(PathBuf, Sha256)> = Vec::new();
         let mut archives: BTreeMap<Sha256, Archive> = BTreeMap::new();
         let (mut ran, mut taken) = (0, 0);
@@ -155,7 +155,7 @@ impl<'a> Build<'a> {
             match own.or_else(|| self.kept_digest(&key)).filter(|archive| self.open_once(archive, &mut archives)) {
                 Some(archive) => {
                     *count += 1;
-                    kept.entry(archive).or_default().push(part);
+                    kept.entry(archive).or_default().insert(part);
                 }
                 None => missing.push((part, key)),
             }
@@ -179,9 +179,7 @@ impl<'a> Build<'a> {
         }
         for (digest, names) in kept {
             let Some(archive) = archives.remove(&digest) else { continue };
-            for name in names {
-                parts.take(&name, &archive, &mut state).map_err(|error| cannot_keep(&error))?;
-            }
+            parts.take(&names, &archive, &mut state).map_err(|error| cannot_keep(&error))?;
             self.files.archives.push(archive);
         }
         self.state = state;

@@ -4,7 +4,8 @@
 //! That the parts do not depend on each other is not believed but enforced: what runs sees the files that the split names
 //! and the changed parts, and nothing else of the root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
@@ -36,7 +37,7 @@ impl Parts {
             let bytes = path.as_os_str().as_encoded_bytes();
             if let Ok(below) = path.strip_prefix(&directory) {
                 if !entry.is_directory() && bytes.ends_with(split.suffix.as_bytes()) {
-                    parts.entry(part_of(below)).or_default().push(path.to_owned());
+                    parts.entry(part_of(below).to_owned()).or_default().push(path.to_owned());
                 }
             } else if split.sees.iter().any(|start| bytes.starts_with(start.trim_start_matches('/').as_bytes()))
                 && path.iter().all(|name| name != CACHE)
@@ -76,15 +77,16 @@ impl Parts {
         root
     }
 
-    /// Puts a part's results into a state. A directory that is there stays as it is: in the archive it is as it was then.
-    pub(super) fn take(&self, part: &Path, archive: &Archive, state: &mut State) -> std::io::Result<()> {
+    /// Puts the results of some parts into a state. A directory that is there stays as it is: in the archive it is as it was
+    /// then.
+    pub(super) fn take(&self, parts: &BTreeSet<PathBuf>, archive: &Archive, state: &mut State) -> std::io::Result<()> {
         let is_result = |entry: &&TarEntry| {
             let Ok(below) = entry.path.strip_prefix(&self.directory) else { return false };
             let is_directory = entry.kind == TarKind::Directory;
             // Its own directory is the part, not a loose file.
             let is_part = is_directory && below.iter().count() < 2 && below != Path::new(CACHE);
             let is_there = is_directory && state.tree.get(&entry.path).is_some_and(Entry::is_directory);
-            !is_part && !is_there && part_of(below) == part
+            !is_part && !is_there && parts.contains(part_of(below))
         };
         let entries: Vec<TarEntry> = archive.entries.iter().filter(is_result).cloned().collect();
         archive.lay_entries_over(entries, state)
@@ -92,10 +94,10 @@ impl Parts {
 }
 
 /// The directory below the common one that a path lies in; loose files and their results have no name.
-fn part_of(below: &Path) -> PathBuf {
+fn part_of(below: &Path) -> &Path {
     let mut names = below.iter();
     let first = names.next().unwrap_or_default();
-    if first == CACHE || names.next().is_none() { PathBuf::new() } else { PathBuf::from(first) }
+    Path::new(if first == CACHE || names.next().is_none() { OsStr::new("") } else { first })
 }
 
 fn put_with_parents(to: &mut State, from: &State, path: &Path, entry: &Entry) {
