@@ -1,6 +1,7 @@
 //! Layers: each path of the tree goes into one of them (`split`), and each is one canonical tar.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, Read, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -237,10 +238,14 @@ fn link_equal_files<'a>(
 
 impl<'a> Plan<'a> {
     fn add_parents(&mut self, tree: &'a Tree) {
-        let paths: Vec<&'a Path> = self.entries.iter().map(|(path, _)| *path).collect();
-        for parent in paths.into_iter().flat_map(|path| path.ancestors().skip(1)) {
-            if let Some(entry) = tree.get(parent) {
-                self.entries.insert(parent, entry);
+        let parents: HashSet<&'a OsStr> =
+            self.entries.iter().filter_map(|(path, _)| Some(path.parent()?.as_os_str())).collect();
+        let mut added = HashSet::new();
+        for parent in parents {
+            for above in Path::new(parent).ancestors().take_while(|above| added.insert(above.as_os_str())) {
+                if let Some(entry) = tree.get(above) {
+                    self.entries.insert(above, entry);
+                }
             }
         }
     }
