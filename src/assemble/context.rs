@@ -329,6 +329,13 @@ struct NpmParts {
 
 fn npm_parts(request: &ContextRequest<'_>) -> Result<NpmParts, AssembleError> {
     let trees = npm_trees(request.lock, &request.manifest.npm, request.platform);
+    for pin in request.lock.npm.iter().filter(|pin| pin.platform == request.platform) {
+        let is_foreign = |place: &&String| trees.keys().all(|directory| npm_location(place, directory).is_none());
+        if let Some(place) = pin.places.iter().find(is_foreign) {
+            let (package, place) = (format!("{}@{}", pin.name, pin.version), place.clone());
+            return Err(npm::NpmAssembleError::ForeignPlace { package, place }.into());
+        }
+    }
     let part = |runs_scripts: bool| {
         let wanted = trees.iter().filter(|(_, runs)| **runs == runs_scripts);
         npm_part(request, &wanted.map(|(directory, _)| directory.as_str()).collect::<Vec<_>>(), runs_scripts)
