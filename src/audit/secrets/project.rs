@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn that_there_is_none_counts_for_the_same_files_and_texts_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
         let key = "AKIA".to_owned() + "Q3EGZ7WXTN5VJ2LM";
         let location = directory.path().join("file");
         let found = |content: &str, template: &str, variable: &str| {
