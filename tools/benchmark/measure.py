@@ -23,6 +23,10 @@ class Bench:
     def may_repeat(self, done: int, began: float) -> bool:
         return done < self.runs and time.monotonic() - began < self.minutes * 60
 
+    def at_most(self, runs: int) -> "Bench":
+        """The same with fewer runs, where something can be measured so often only."""
+        return Bench(self.work, self.results, min(self.runs, runs), self.minutes)
+
     def add(self, figure: Figure) -> None:
         self.results.add(figure)
 
