@@ -73,7 +73,7 @@ def usable() -> list[Docker | Buildah]:
 def path_with(program: str, directory: Path) -> str:
     """A PATH on which this is the only engine, so that oclock loads the image there, and the system's pip, which tells its index."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (program, "newuidmap", "newgidmap", "runc", "tar", "pip"):
+    for name in (program, "newuidmap", "newgidmap", "runc", "tar", "pip", "unshare"):
         if (found := shutil.which(name, path=f"/usr/bin:/usr/sbin:{os.environ['PATH']}")) and not (directory / name).exists():
             (directory / name).symlink_to(found)
     return str(directory)

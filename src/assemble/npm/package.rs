@@ -23,7 +23,7 @@ use crate::store::Store;
 /// Files up to this size are kept in memory while their package is written.
 const SMALL_FILE: u64 = 1 << 20;
 /// So much of a package is kept in memory; the rest is put into a scratch file.
-const HELD_PER_PACKAGE: u64 = 16 << 20;
+const HELD_PER_PACKAGE: u64 = 8 << 20;
 /// So much of a file npm looks at for a line ending of Windows.
 const SHEBANG_WINDOW: u64 = 2048;
 
