@@ -74,7 +74,7 @@ pub fn check_image(request: &ImageRequest<'_>) -> Result<Secrets, SecretsError> 
     let phase = request.progress.bytes("looking for secrets", size);
     let mut work = Work { store: request.store, scanner: None, looked: 0, advance: &|bytes| phase.advance(bytes) };
     let config = work.config(&request.image.id)?;
-    let mut found: Vec<(FileHits, String)> = vec![(config, "config".to_owned())];
+    let mut found: Vec<(FileHits, String)> = config.into_iter().map(|file| (file, "config".to_owned())).collect();
     for layer in &request.image.layers {
         found.extend(work.tar(&layer.diff_id)?.into_iter().map(|file| (file, layer.origin.clone())));
     }
@@ -125,7 +125,7 @@ impl Public {
         let mut public = Self::default();
         let mut known = Vec::new();
         for tar in tars {
-            let hits = work.kept(tar);
+            let hits = work.kept(MEMO, tar);
             public.add_hits(hits.iter().flatten());
             known.push((tar, hits.is_some(), work.kept_contents(tar)));
         }
@@ -202,19 +202,16 @@ impl Work<'_> {
         self.scanner.as_ref().ok_or_else(|| SecretsError::Patterns { what: "none".to_owned() })
     }
 
-    fn config(&mut self, id: &Sha256) -> Result<FileHits, SecretsError> {
-        let kept = self.store.memo(CONFIG_MEMO, &question(id)).and_then(|answer| serde_json::from_slice(&answer).ok());
-        let hits = match kept {
-            Some(hits) => hits,
-            None => {
-                let bytes = self.store.read_blob(id)?;
-                let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
-                let answer = serde_json::to_vec(&hits).unwrap_or_default();
-                self.store.set_memo(CONFIG_MEMO, &question(id), &answer)?;
-                hits
-            }
-        };
-        Ok(FileHits { path: "image config".to_owned(), hits, content: None, source: None })
+    /// The kept answer for a config, or a new one.
+    fn config(&mut self, id: &Sha256) -> Result<Vec<FileHits>, SecretsError> {
+        if let Some(files) = self.kept(CONFIG_MEMO, id) {
+            return Ok(files);
+        }
+        let bytes = self.store.read_blob(id)?;
+        let hits = self.scanner()?.scan(&mut &bytes[..]).map_err(FsError::new("read", "the image's config"))?;
+        let files = vec![FileHits { path: "image config".to_owned(), hits, content: None, source: None }];
+        self.keep(CONFIG_MEMO, id, &files)?;
+        Ok(files)
     }
 
     /// What is kept of whether a tar has files.
@@ -255,14 +252,19 @@ impl Work<'_> {
         Ok((tar, members))
     }
 
-    /// The kept answer for a tar.
-    fn kept(&self, digest: &Sha256) -> Option<Vec<FileHits>> {
-        self.store.memo(MEMO, &question(digest)).and_then(|answer| serde_json::from_slice(&answer).ok())
+    /// The kept answer for a blob.
+    fn kept(&self, memo: &'static str, digest: &Sha256) -> Option<Vec<FileHits>> {
+        self.store.memo(memo, &question(digest)).and_then(|answer| serde_json::from_slice(&answer).ok())
+    }
+
+    fn keep(&self, memo: &'static str, digest: &Sha256, files: &[FileHits]) -> Result<(), SecretsError> {
+        let answer = serde_json::to_vec(files).unwrap_or_default();
+        Ok(self.store.set_memo(memo, &question(digest), &answer)?)
     }
 
     /// The kept answer for a tar, or a new one.
     fn tar(&mut self, digest: &Sha256) -> Result<Vec<FileHits>, SecretsError> {
-        if let Some(files) = self.kept(digest) {
+        if let Some(files) = self.kept(MEMO, digest) {
             return Ok(files);
         }
         let (tar, members) = self.members(digest)?;
@@ -270,16 +272,15 @@ impl Work<'_> {
         let advance = self.advance;
         let fail = FsError::new("read", self.store.blob_path(digest));
         let files = scan_members(self.scanner()?, &tar, &members, advance).map_err(fail)?;
-        let answer = serde_json::to_vec(&files).unwrap_or_default();
-        self.store.set_memo(MEMO, &question(digest), &answer)?;
+        self.keep(MEMO, digest, &files)?;
         Ok(files)
     }
 }
 
-fn question(tar: &Sha256) -> Sha256 {
+fn question(blob: &Sha256) -> Sha256 {
     let mut question = Hasher::default();
     question.field(patterns_digest().as_bytes());
-    question.field(tar.as_bytes());
+    question.field(blob.as_bytes());
     question.finish()
 }
 

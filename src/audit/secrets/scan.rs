@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
@@ -67,15 +67,18 @@ struct Window<'a> {
 
 /// A digest of all patterns and of how they are looked for.
 pub(super) fn patterns_digest() -> Sha256 {
-    let mut hasher = Hasher::default();
-    hasher.field(SCAN_VERSION);
-    for pattern in PATTERNS {
-        hasher.field(pattern.rule.id);
-        hasher.field(pattern.keywords.join(" "));
-        hasher.field(pattern.pattern);
-        hasher.field(format!("{:?} {:?} {}", pattern.behind, pattern.test, pattern.shown));
-    }
-    hasher.finish()
+    static DIGEST: LazyLock<Sha256> = LazyLock::new(|| {
+        let mut hasher = Hasher::default();
+        hasher.field(SCAN_VERSION);
+        for pattern in PATTERNS {
+            hasher.field(pattern.rule.id);
+            hasher.field(pattern.keywords.join(" "));
+            hasher.field(pattern.pattern);
+            hasher.field(format!("{:?} {:?} {}", pattern.behind, pattern.test, pattern.shown));
+        }
+        hasher.finish()
+    });
+    *DIGEST
 }
 
 impl Scanner {
