@@ -328,24 +328,20 @@ struct NpmParts {
 }
 
 fn npm_parts(request: &ContextRequest<'_>) -> Result<NpmParts, AssembleError> {
+    let pins: Vec<&NpmPin> = request.lock.npm.iter().filter(|pin| pin.platform == request.platform).collect();
+    npm::check_places(&request.manifest.npm, &pins)?;
     let trees = npm_trees(request.lock, &request.manifest.npm, request.platform);
-    for pin in request.lock.npm.iter().filter(|pin| pin.platform == request.platform) {
-        let is_foreign = |place: &&String| trees.keys().all(|directory| npm_location(place, directory).is_none());
-        if let Some(place) = pin.places.iter().find(is_foreign) {
-            let (package, place) = (format!("{}@{}", pin.name, pin.version), place.clone());
-            return Err(npm::NpmAssembleError::ForeignPlace { package, place }.into());
-        }
-    }
     let part = |runs_scripts: bool| {
         let wanted = trees.iter().filter(|(_, runs)| **runs == runs_scripts);
-        npm_part(request, &wanted.map(|(directory, _)| directory.as_str()).collect::<Vec<_>>(), runs_scripts)
+        npm_part(request, &pins, &wanted.map(|(directory, _)| directory.as_str()).collect::<Vec<_>>(), runs_scripts)
     };
     Ok(NpmParts { scripted: part(true)?, others: part(false)? })
 }
 
-/// The trees of npm's packages in some directories.
+/// The trees of npm's packages in some directories; `all` are the pins of the platform.
 fn npm_part(
     request: &ContextRequest<'_>,
+    all: &[&NpmPin],
     directories: &[&str],
     runs_scripts: bool,
 ) -> Result<Option<Part>, AssembleError> {
@@ -353,7 +349,6 @@ fn npm_part(
         return Ok(None);
     }
     let is_here = |place: &&String| directories.iter().any(|directory| npm_location(place, directory).is_some());
-    let all: Vec<&NpmPin> = request.lock.npm.iter().filter(|pin| pin.platform == request.platform).collect();
     let pins = all.iter().filter(|pin| pin.places.iter().any(|place| is_here(&place)));
     let views: Vec<PinView<'_>> = pins.clone().map(|pin| pin.view()).collect();
     let mut key = question(request, "npm", &views);
@@ -364,7 +359,7 @@ fn npm_part(
     let section = &request.manifest.npm;
     key.field(format!("{section:?}"));
     part("npm", &key.finish(), request.lock.epoch, request.store, |out: &mut PartWriter| {
-        let tree = npm::write_trees(section, &all, |directory| directories.contains(&directory), request.store, out)?;
+        let tree = npm::write_trees(section, all, |directory| directories.contains(&directory), request.store, out)?;
         if let Some(npm::NpmScript { package, event, .. }) = tree.scripts.first().filter(|_| !runs_scripts) {
             let (package, event) = (package.clone(), event.clone());
             return Err(npm::NpmAssembleError::UnlockedScript { package, event }.into());

@@ -74,17 +74,7 @@ pub fn write_trees<W: Write>(
     store: &Store,
     out: &mut TarWriter<W>,
 ) -> Result<NpmTree, NpmAssembleError> {
-    let mut roots = vec![Root::global(section)];
-    roots.extend(section.projects.keys().map(|directory| Root::project(directory.trim_end_matches('/'))));
-    for pin in pins {
-        for place in &pin.places {
-            let Some(root) = roots.iter_mut().find(|root| root.location(place).is_some()) else {
-                let package = format!("{}@{}", pin.name, pin.version);
-                return Err(NpmAssembleError::ForeignPlace { package, place: place.clone() });
-            };
-            root.places.insert(place.clone(), pin);
-        }
-    }
+    let roots = place_pins(section, pins)?;
     let mut layer = Layer { out, store, directories: BTreeSet::new(), tree: NpmTree::default() };
     for mut root in roots.into_iter().filter(|root| is_wanted(&root.directory)) {
         let wishes = section.projects.iter().find(|(directory, _)| directory.trim_end_matches('/') == root.directory);
@@ -94,6 +84,30 @@ pub fn write_trees<W: Write>(
     }
     layer.tree.roots.sort();
     Ok(layer.tree)
+}
+
+/// Checks that every place of the pins is in a directory that `section` names.
+///
+/// # Errors
+/// [`NpmAssembleError::ForeignPlace`] for the first that is not.
+pub fn check_places(section: &NpmSection, pins: &[&NpmPin]) -> Result<(), NpmAssembleError> {
+    place_pins(section, pins).map(drop)
+}
+
+/// The directories that `section` names, with the pins that are in each.
+fn place_pins<'a>(section: &NpmSection, pins: &[&'a NpmPin]) -> Result<Vec<Root<'a>>, NpmAssembleError> {
+    let mut roots = vec![Root::global(section)];
+    roots.extend(section.projects.keys().map(|directory| Root::project(directory.trim_end_matches('/'))));
+    for &pin in pins {
+        for place in &pin.places {
+            let Some(root) = roots.iter_mut().find(|root| root.location(place).is_some()) else {
+                let package = format!("{}@{}", pin.name, pin.version);
+                return Err(NpmAssembleError::ForeignPlace { package, place: place.clone() });
+            };
+            root.places.insert(place.clone(), pin);
+        }
+    }
+    Ok(roots)
 }
 
 /// One directory that holds a `node_modules`.
