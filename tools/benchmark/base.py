@@ -31,7 +31,7 @@ def measure_base(bench: Bench) -> None:
     copy_store(project.store, fetched)
     cache = bench.work / "base/cache"
     build = lambda: project.oclock("--quiet", "build", "--engine", "native", "--no-load")
-    once = Bench(bench.work, bench.results, min(bench.runs, 2), bench.minutes)
+    once = bench.at_most(2)
     compare(once, "base", "cold", [
         Side("oclock", build, lambda: shutil.rmtree(project.store)),
         Side("mmdebstrap", lambda: mmdebstrap(bench.work, None)),

@@ -69,7 +69,7 @@ def keep_blobs(project: Project, target: Path) -> None:
 
 def measure_files(bench: Bench) -> None:
     """The smallest system and one COPY; buildah with the same COPY on nothing."""
-    once = Bench(bench.work, bench.results, 1, 0)
+    once = bench.at_most(1)
     for size in GIGABYTES:
         project = small_project(bench.work, "files", [], "COPY data/ /data/\n")
         make_files(project.directory / "context/data", int(size * 1e9))
